@@ -1,0 +1,40 @@
+"""The manifest: the files of a version by digest. Its own digest names the version's bytes as a whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from bundle.blobs import BlobStore
+from bundle.signature import Frozen, Signature
+
+MODEL: Final = "model.onnx"
+FEATURES: Final = "features.py"
+GOLDEN: Final = "golden.json"
+REFERENCE: Final = "reference.parquet"
+
+
+class Manifest(Frozen):
+    """Everything needed to answer with a version and to watch it.
+
+    Files: `model.onnx`; `features.py`, the recipe's feature module; `golden.json`, raw rows with the scores that the
+    training engine gave them; `reference.parquet`, feature columns, `score` and `label` of the version's reference.
+    """
+
+    schema_version: int = 1
+    signature: Signature
+    #: the function in features.py that turns raw columns into feature columns
+    features_function: str
+    #: scores at or above it answer 1
+    threshold: float = 0.5
+    #: file name to SHA-256
+    files: dict[str, str] = Field(min_length=4)
+
+    def encode(self) -> bytes:
+        return self.model_dump_json(indent=1).encode()
+
+    @classmethod
+    def read(cls, blobs: BlobStore, digest: str) -> Manifest:
+        """The manifest stored under this digest. Raises FileNotFoundError, BlobCorrupt or pydantic.ValidationError."""
+        return cls.model_validate_json(blobs.get(digest))

@@ -1,0 +1,76 @@
+"""Windows: spans of one model version's predictions, with ids that follow from what they span."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field
+
+from bundle.signature import Frozen
+from observability.durations import Duration
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Cursor(NamedTuple):
+    """A place in the order of events: event time, then id. Windows lie between two of them: after < event <= until."""
+
+    event_time: datetime
+    id: str
+
+    @classmethod
+    def before(cls, instant: datetime) -> Cursor:
+        """Just before any event of that instant: the empty id sorts first."""
+        return cls(instant, "")
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+class CountWindows(Frozen):
+    """Consecutive windows of a fixed number of predictions, in (event time, id) order."""
+
+    kind: Literal["count"]
+    size: int = Field(ge=10)
+
+
+class TimeWindows(Frozen):
+    """Consecutive windows of a fixed length, aligned to the Unix epoch in UTC."""
+
+    kind: Literal["time"]
+    every: Annotated[Duration, AfterValidator(_positive)]
+
+
+WindowSpec = Annotated[CountWindows | TimeWindows, Field(discriminator="kind")]
+
+
+class Window(Frozen):
+    """One span of one version's predictions, cut once at the watermark and never again."""
+
+    model: str
+    version: int
+    monitor: str
+    after: Cursor
+    until: Cursor
+    #: of the monitor's declaration: another declaration makes other windows
+    spec_digest: str
+
+    @property
+    def id(self) -> str:
+        """Deterministic: the same span under the same declaration has the same id, in every replica and replay."""
+        parts = (
+            self.model, str(self.version), self.monitor, self.spec_digest,
+            self.after.event_time.isoformat(), self.after.id, self.until.event_time.isoformat(), self.until.id,
+        )  # fmt: skip
+        return "w-" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
+
+
+def time_bounds(every: timedelta, instant: datetime) -> tuple[datetime, datetime]:
+    """The start (inclusive) and end (exclusive) of the time window that holds the instant."""
+    start = EPOCH + ((instant - EPOCH) // every) * every
+    return start, start + every

@@ -1,0 +1,1 @@
+"""Makes a version: ingest, layers, features, train, evaluate, export, package."""

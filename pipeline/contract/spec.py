@@ -1,0 +1,228 @@
+"""ModelSpec: the one description of a model that a user writes."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
+from observability.durations import Duration
+from observability.windows import WindowSpec
+
+Engine = Literal["spark", "sklearn"]
+ErrorMetric = Literal["roc_auc", "pr_auc", "log_loss", "error", "brier"]
+#: whether more is better
+HIGHER_IS_BETTER: dict[ErrorMetric, bool] = {
+    "roc_auc": True, "pr_auc": True, "log_loss": False, "error": False, "brier": False,
+}  # fmt: skip
+
+
+def _entry_point(value: str) -> str:
+    file, _, function = value.partition(":")
+    if not file.endswith(".py") or "/" in file or "\\" in file or not function.isidentifier():
+        raise ValueError(f"{value!r} is not an entry point: write file.py:function, the file beside the spec")
+    return value
+
+
+EntryPoint = Annotated[str, AfterValidator(_entry_point)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+
+
+class Source(Frozen):
+    """Where rows come from before they are served: files with these columns."""
+
+    format: Literal["csv"] = "csv"
+    #: a column that is unique for each row; a row that comes again under its id is a duplicate
+    id: ColumnName
+    #: a column with the time of the event
+    time: ColumnName
+
+
+class LabelColumn(Frozen):
+    """A column that holds the truth: as 0/1 or true/false, or as a number to compare."""
+
+    column: ColumnName
+    above: float | None = None
+
+
+class Label(Frozen):
+    """What is predicted, and how long after the event its truth is known."""
+
+    name: ColumnName
+    horizon: Duration
+    #: the first of these that a file has is used
+    sources: tuple[LabelColumn, ...] = Field(alias="from", min_length=1)
+
+
+class Entry(Frozen):
+    """The user's code. The feature function is shipped inside every version; the pipeline function trains it."""
+
+    features: EntryPoint
+    pipeline: EntryPoint
+
+
+class Training(Frozen):
+    """Which rows a run learns from."""
+
+    #: the latest rows before the cut-off, at most
+    rows: int = Field(default=50_000, ge=100)
+    #: share of them, the last in time, that is held out to evaluate and to gate
+    holdout: float = Field(default=0.2, gt=0, lt=0.9)
+    min_rows: int = Field(default=200, ge=50)
+
+
+class DriftCheck(Frozen):
+    """How a window's columns are compared with the reference: Evidently's tests and their thresholds."""
+
+    numeric_method: Literal["ks", "wasserstein", "jensenshannon", "psi"] = "ks"
+    numeric_threshold: float = Field(default=0.001, gt=0)
+    categorical_method: Literal["jensenshannon", "psi", "chisquare"] = "jensenshannon"
+    categorical_threshold: float = Field(default=0.1, gt=0)
+    #: categories beyond the most frequent ones of both windows are pooled into one
+    top_categories: int = Field(default=20, ge=2, le=200)
+
+
+class Monitor(Frozen):
+    """Which windows are looked at, and how."""
+
+    name: Name
+    window: WindowSpec
+    #: predictions of a window that are looked at, those with the smallest sample keys
+    sample: int = Field(default=5_000, ge=100)
+    #: fewer labels than this give no error metrics
+    min_labels: int = Field(default=100, ge=10)
+    drift: DriftCheck = DriftCheck()
+
+
+class _Rule(Frozen):
+    name: Name
+    #: no firing of this rule sooner than this after the model's last run was asked for
+    cooldown: Duration = timedelta(0)
+
+
+class DriftRule(_Rule):
+    """Data-driven: a window in which at least this share of the features drifted."""
+
+    kind: Literal["drift"]
+    monitor: Name
+    drifted_share: float = Field(gt=0, le=1)
+    min_rows: int = Field(default=100, ge=1)
+
+
+class NoveltyRule(_Rule):
+    """Data-driven: a window in which a feature holds at least this share of categories never seen before."""
+
+    kind: Literal["novelty"]
+    monitor: Name
+    unseen_share: float = Field(gt=0, le=1)
+    features: tuple[ColumnName, ...] = Field(min_length=1)
+    min_rows: int = Field(default=100, ge=1)
+
+
+class VolumeRule(_Rule):
+    """Data-driven: enough labelled rows that the version in production has not learned from."""
+
+    kind: Literal["volume"]
+    new_labelled_rows: int = Field(ge=1)
+
+
+class ScheduleRule(_Rule):
+    """Schedule-driven: at the times of a cron expression (UTC) or at a fixed interval."""
+
+    kind: Literal["schedule"]
+    cron: str | None = None
+    every: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> ScheduleRule:
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("give either cron or every")
+        return self
+
+
+class MetricRule(_Rule):
+    """Metric-driven: an error metric of a labelled window is beyond a bound."""
+
+    kind: Literal["metric"]
+    monitor: Name
+    metric: ErrorMetric
+    below: float | None = None
+    above: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> MetricRule:
+        if (self.below is None) == (self.above is None):
+            raise ValueError("give either below or above")
+        return self
+
+
+Rule = Annotated[DriftRule | NoveltyRule | VolumeRule | ScheduleRule | MetricRule, Field(discriminator="kind")]
+#: the kinds of trigger as users speak of them
+TRIGGERS: dict[str, str] = {
+    "drift": "data", "novelty": "data", "volume": "data", "schedule": "schedule", "metric": "metric",
+    "manual": "manual",
+}  # fmt: skip
+
+
+class Gate(Frozen):
+    """What a challenger must show before it replaces the champion, on labelled rows that neither has learned from."""
+
+    metric: ErrorMetric = "roc_auc"
+    #: the lower confidence bound of the improvement must be above this
+    margin: float = 0.0
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_rows: int = Field(default=100, ge=20)
+    resamples: int = Field(default=1_000, ge=100, le=20_000)
+
+
+class ModelSpec(Frozen):
+    """A model: what goes in, what is learned, how it is watched, when it is retrained, what proves it better."""
+
+    model: ModelId
+    task: Task
+    description: str = ""
+    team: str
+    #: who is told when the data, not the model, is broken
+    data_owner: str
+    engine: Engine = "spark"
+    source: Source
+    raw: tuple[RawField, ...] = Field(min_length=1)
+    label: Label
+    features: tuple[Feature, ...] = Field(min_length=1)
+    entry: Entry
+    train: Training = Training()
+    monitors: tuple[Monitor, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> ModelSpec:
+        self.signature  # noqa: B018 - building it checks the columns
+        for kind, names in (("monitors", [m.name for m in self.monitors]), ("rules", [r.name for r in self.rules])):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")
+        monitors, features = {m.name for m in self.monitors}, {f.name for f in self.features}
+        for rule in self.rules:
+            if isinstance(rule, DriftRule | NoveltyRule | MetricRule) and rule.monitor not in monitors:
+                raise ValueError(f"rule {rule.name}: there is no monitor {rule.monitor!r}")
+            if isinstance(rule, NoveltyRule) and (unknown := sorted(set(rule.features) - features)):
+                raise ValueError(f"rule {rule.name}: there is no feature {', '.join(unknown)}")
+        return self
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(
+            model=self.model, task=self.task, raw=self.raw, features=self.features, label=self.label.name
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the spec's canonical JSON: two specs that mean the same have the same digest."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+    def monitor(self, name: str) -> Monitor:
+        return next(m for m in self.monitors if m.name == name)
