@@ -1,1 +1,1 @@
-"""Decides and shows: rules, lifecycles, gates, the reconcile loop, the API, the admin UI and the command line."""
+"""Decides and shows: rules, lifecycles, gates, the reconcile loop, API, admin UI and command line."""
