@@ -20,7 +20,10 @@ class SystemClock:
 
 
 def aware(value: datetime) -> datetime:
-    """The instant in UTC. Raises ValueError where no time zone is given: a guess would move windows by hours."""
+    """The instant in UTC. Raises ValueError where there is no time zone: a guess would move windows by hours."""
     if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} has no time zone: add Z or an offset")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC") from error

@@ -60,7 +60,7 @@ class LabelEvent(Frozen):
 
 
 class ControlEvent(Frozen):
-    """Something the control plane said: a verdict, a decision, a firing, a run, a gate verdict, a promotion."""
+    """Something that the control plane said: a verdict, a decision, a firing, a run, a promotion."""
 
     kind: ControlKind
     schema_version: int = 1

@@ -35,8 +35,8 @@ class Span:
 class Sample:
     """The predictions of a span with the k smallest sample keys, and what is exact about the whole span."""
 
-    #: one row a prediction: id, event_time, version, score, prediction, label (NaN where there is none), then the
-    #: feature columns
+    #: one row a prediction: id, event_time, version, score, prediction, label (NaN where there is none), then
+    #: the feature columns; in the order of the sample keys
     frame: pd.DataFrame
     rows: int
     labelled: int
@@ -50,7 +50,7 @@ class LogStore(Protocol):
     """Remembers events and hands out windows of them."""
 
     def append(self, events: Sequence[Event]) -> list[Refusal]:
-        """Store the events durably; an event whose id is already there counts as stored. Returns those refused for good.
+        """Store the events durably; one whose id is already there counts as stored. Returns those refused for good.
 
         Raises LogStoreUnavailable where the whole call may be tried again.
         """
@@ -77,11 +77,11 @@ class LogStore(Protocol):
         ...
 
     def predictions(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:
-        """Every production prediction answered at or after an instant: id, event_time, observed_time and the raw fields."""
+        """Production predictions answered at or after an instant: id, event_time, observed_time, the raw fields."""
         ...
 
     def labels(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:
-        """Every label that arrived at or after an instant: prediction_id, label, label_time, observed_time."""
+        """Labels that arrived at or after an instant: prediction_id, label, label_time, observed_time."""
         ...
 
     def events(self, model: str, kind: str, limit: int) -> list[Event]:

@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Cursor(NamedTuple):
-    """A place in the order of events: event time, then id. Windows lie between two of them: after < event <= until."""
+    """A place in the order of events: event time, then id. A window lies between two: after < event <= until."""
 
     event_time: datetime
     id: str
@@ -62,11 +62,12 @@ class Window(Frozen):
 
     @property
     def id(self) -> str:
-        """Deterministic: the same span under the same declaration has the same id, in every replica and replay."""
+        """Deterministic: the same span under the same declaration has one id, in every replica and replay."""
         parts = (
-            self.model, str(self.version), self.monitor, self.spec_digest,
-            self.after.event_time.isoformat(), self.after.id, self.until.event_time.isoformat(), self.until.id,
-        )  # fmt: skip
+            *(self.model, str(self.version), self.monitor, self.spec_digest),
+            *(self.after.event_time.isoformat(), self.after.id),
+            *(self.until.event_time.isoformat(), self.until.id),
+        )
         return "w-" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
 
 

@@ -1,0 +1,261 @@
+"""The spool: append-only segment files of JSON lines, one folder and one writing process each.
+
+Errors:
+
+    SpoolError
+    ├── SpoolFull     the quota or the disk is full; counted as refused
+    └── SpoolTaken    another living process writes (or reads) here
+
+Layout under `Home.spool`, read by the shipper, or by rsyslog, Filebeat or Logstash:
+
+    <writer>/writer.lock                  held while the writer lives
+    <writer>/0000000007-5f2c91aa.jsonl    one segment; only the last of a living writer still grows
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from observability.durable import lock_file, sync_folder
+
+LOG: Final = logging.getLogger(__name__)
+LOCK_NAME: Final = "writer.lock"
+SUFFIX: Final = ".jsonl"
+_MEBIBYTE: Final = 1 << 20
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: how often the folder is measured anew when the quota seems used up: the shipper may have made room
+_MEASURE_SECONDS: Final = 0.2
+
+
+class SpoolError(RuntimeError):
+    """The spool did not take the lines."""
+
+
+class SpoolFull(SpoolError):
+    """The quota or the disk is full. The last `refused` lines of the call were not written; those before were."""
+
+    def __init__(self, refused: int, reason: str) -> None:
+        super().__init__(f"{refused} lines refused: {reason}; start the shipper, or give the spool more room")
+        self.refused = refused
+
+
+class SpoolTaken(SpoolError):
+    """Another living process holds this folder."""
+
+
+def segments_of(folder: Path) -> list[Path]:
+    """The folder's segments, oldest first."""
+    return sorted(path for path in folder.glob("*" + SUFFIX) if path.is_file())
+
+
+class SpoolWriter:
+    """Appends lines to one folder; any number of threads may call it.
+
+    `write` returns after write(2): the lines survive the death of the process, and are on the disk at most
+    `sync_every_seconds` later. What a power cut can take is those last 50 ms.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = 8 * _MEBIBYTE,
+        quota_bytes: int = 1024 * _MEBIBYTE,
+        sync_every_seconds: float = 0.05,
+        patience_seconds: float = 0.5,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(folder / LOCK_NAME, patience_seconds)
+        if lock is None:
+            raise SpoolTaken(f"{folder} is written by another process: give each process a folder of its own")
+        self.folder = folder
+        self.written = 0
+        self.refused = 0
+        self._lock_descriptor = lock
+        self._segment_bytes = segment_bytes
+        self._quota_bytes = quota_bytes
+        self._sync_every_seconds = sync_every_seconds
+        self._descriptor = -1
+        self._size = 0
+        self._used = self._measure()
+        self._measured_at = time.monotonic()
+        self._condition = threading.Condition()
+        self._dirty = False
+        self._closing = False
+        self._full_segments: list[int] = []
+        self._new_names = False
+        self._waiting: list[Future[None]] = []
+        self._thread = threading.Thread(target=self._sync_loop, name=f"spool-sync-{folder.name}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def claim(cls, root: Path, name: str, *, quota_bytes: int = 1024 * _MEBIBYTE) -> SpoolWriter:
+        """A writer in the first free one of the folders name-0, name-1, ...: for a server with several workers."""
+        for number in range(256):
+            with contextlib.suppress(SpoolTaken):
+                return cls(root / f"{name}-{number}", quota_bytes=quota_bytes, patience_seconds=0)
+        raise SpoolTaken(f"256 processes write under {root} as {name}: stop some")
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append the lines; from here on they survive kill -9, and 50 ms later a power cut. Raises SpoolFull."""
+        data = _encode(lines)
+        with self._condition:
+            self._append(data, lines)
+            if not self._dirty:
+                self._dirty = True
+                self._condition.notify()
+
+    def write_durably(self, lines: Sequence[bytes]) -> Future[None]:
+        """Append the lines; the future is done when they are on the disk. Raises SpoolFull at once.
+
+        Calls that wait together share one fsync. In a thread: `.result()`; in asyncio:
+        `await asyncio.wrap_future(writer.write_durably(lines))`. A failed fsync is the future's OSError.
+        """
+        data = _encode(lines)
+        done: Future[None] = Future()
+        with self._condition:
+            self._append(data, lines)
+            self._waiting.append(done)
+            self._dirty = True
+            self._condition.notify()
+        return done
+
+    def close(self) -> None:
+        """Put everything on the disk and give the folder free. Closing twice does nothing."""
+        with self._condition:
+            if self._closing:
+                return
+            self._closing = True
+            self._condition.notify()
+        self._thread.join()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        os.close(self._lock_descriptor)
+
+    def __enter__(self) -> SpoolWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, data: bytes, lines: Sequence[bytes]) -> None:
+        if self._closing:
+            raise SpoolError(f"the writer of {self.folder} is closed")
+        self._make_room(len(data), len(lines))
+        try:
+            if self._descriptor < 0 or self._size >= self._segment_bytes:
+                self._open_segment()
+            written = self._write_what_fits(data)
+        except OSError as error:
+            if error.errno not in _FULL:
+                self._leave_segment()
+                raise
+            written = 0
+        whole = data.rfind(b"\n", 0, written) + 1
+        if whole < written:  # half a line: nobody reads it, because it has no end
+            os.ftruncate(self._descriptor, self._size + whole)
+        self._size += whole
+        self._used += whole
+        taken = len(lines) if whole == len(data) else data.count(b"\n", 0, whole)
+        self.written += taken
+        if taken < len(lines):
+            self._refuse(len(lines) - taken, "the disk is full")
+
+    def _write_what_fits(self, data: bytes) -> int:
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            try:
+                written += os.write(self._descriptor, data[written:])
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                break
+        return written
+
+    def _make_room(self, size: int, count: int) -> None:
+        if self._used + size <= self._quota_bytes:
+            return
+        if time.monotonic() - self._measured_at >= _MEASURE_SECONDS:
+            self._used, self._measured_at = self._measure(), time.monotonic()
+            if self._used + size <= self._quota_bytes:
+                return
+        self._refuse(count, f"the spool {self.folder} holds its quota of {self._quota_bytes} bytes")
+
+    def _refuse(self, count: int, reason: str) -> None:
+        self.refused += count
+        raise SpoolFull(count, reason)
+
+    def _measure(self) -> int:
+        sizes = 0
+        for path in segments_of(self.folder):
+            with contextlib.suppress(FileNotFoundError):  # the shipper deleted it just now
+                sizes += path.stat().st_size
+        return sizes
+
+    def _open_segment(self) -> None:
+        existing = segments_of(self.folder)
+        number = int(existing[-1].name.partition("-")[0]) + 1 if existing else 1
+        # The random part keeps a name from ever coming back: the shipper remembers offsets by name.
+        path = self.folder / f"{number:010d}-{secrets.token_hex(4)}{SUFFIX}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._leave_segment()
+        self._descriptor, self._size, self._new_names = descriptor, 0, True
+
+    def _leave_segment(self) -> None:
+        if self._descriptor >= 0:
+            self._full_segments.append(self._descriptor)
+        self._descriptor = -1
+
+    def _sync_loop(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._dirty or self._closing)
+                if not self._waiting and not self._closing:
+                    self._condition.wait_for(lambda: self._waiting or self._closing, self._sync_every_seconds)
+                waiting, self._waiting = self._waiting, []
+                full, self._full_segments = self._full_segments, []
+                new_names, self._new_names = self._new_names, False
+                self._dirty = False
+                current, last_round = self._descriptor, self._closing
+            error = self._sync(current, full, new_names)
+            for future in waiting:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error) if error else future.set_result(None)
+            if last_round:
+                return
+
+    def _sync(self, current: int, full: list[int], new_names: bool) -> OSError | None:
+        try:
+            for descriptor in full:
+                os.fsync(descriptor)
+                os.close(descriptor)
+            if current >= 0:
+                os.fsync(current)
+            if new_names:
+                sync_folder(self.folder)
+        except OSError as error:
+            LOG.exception(
+                "fsync of the spool %s failed: what was written last may not survive a power cut", self.folder
+            )
+            return error
+        return None
+
+
+def _encode(lines: Sequence[bytes]) -> bytes:
+    data = b"\n".join(lines) + b"\n" if lines else b""
+    if data.count(b"\n") != len(lines):
+        raise ValueError("a spool line must not contain a line break: encode the event as one line of JSON")
+    return data
