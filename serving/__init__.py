@@ -1,1 +1,1 @@
-"""Answers: one BentoML service that loads versions, swaps them without dropping a request, and logs what it said."""
+"""Answers: one BentoML service that loads versions, swaps them without dropping a request, logs."""

@@ -1,0 +1,178 @@
+"""Pulls the desired state and brings what is loaded to it: level by level, so a missed change costs nothing.
+
+One thread does it, apart from the one that answers, so loading stalls no request.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from typing import Any
+
+from bundle.blobs import BlobStore
+from serving.access import Access
+from serving.desired import DesiredCache, DesiredState, Wanted
+from serving.errors import ControlUnavailable, VersionUnusable
+from serving.fetch import ControlPlane, fetch_version
+from serving.proving import Trial, load_proven
+from serving.settings import Settings
+from serving.slots import Loaded, Shelf, Slots
+
+_log = logging.getLogger("bentoml.driftgate.serving")
+
+
+class Poller(threading.Thread):
+    """Keeps `slots` and `access` as the control plane wants them. Other threads read these two references."""
+
+    def __init__(self, settings: Settings, control: ControlPlane) -> None:
+        super().__init__(name="serving-poller", daemon=True)
+        cache = settings.folders.serving_cache
+        self.slots = Slots()
+        self.access = Access(())
+        #: all that is loaded, and what could not be, as last reported
+        self.loaded: list[Wanted] = []
+        self.failed: list[tuple[Wanted, str]] = []
+        self._settings = settings
+        self._control = control
+        self._cache = DesiredCache(cache / "desired.json")
+        self._blobs = BlobStore(cache / "blobs")
+        self._trial = Trial(cache / "blobs", cache / "passed")
+        self._shelf = Shelf(settings.keep_previous.total_seconds())
+        self._desired: DesiredState | None = None
+        self._failures = Failures(settings.poll_seconds, settings.longest_wait_seconds)
+        self._reports = Reports(control, settings.report_seconds)
+        self._stopping = threading.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known what should answer, and all of it does."""
+        return self._desired is not None and self.slots.ready
+
+    def run(self) -> None:
+        wait = self._settings.poll_seconds
+        while not self._stopping.is_set():
+            answered = self.step(time.monotonic())
+            wait = (
+                self._settings.poll_seconds
+                if answered
+                else min(wait * 2, self._settings.longest_wait_seconds)
+            )
+            self._stopping.wait(wait)
+
+    def stop(self) -> None:
+        """End the thread. A load under way is given up with the process."""
+        self._stopping.set()
+        self.join(timeout=2)
+        self._control.close()
+
+    def step(self, now: float) -> bool:
+        """Pull, load, swap, report, once. Says whether the control plane answered."""
+        answered = self._pull()
+        if self._desired is not None:
+            self._load_missing(self._desired, now)
+            self.slots = self._shelf.arrange(self._desired, self.slots)
+            in_service = {loaded.wanted for loaded in self.slots.serving.values()}
+            self._shelf.let_go({*self._desired.wanted(), *in_service}, now)
+            self.loaded, self.failed = list(self._shelf), self._failures.among(self._desired)
+            self._reports.send(self.loaded, self.failed, now)
+        return answered
+
+    def _pull(self) -> bool:
+        try:
+            desired = self._control.desired()
+        except ControlUnavailable as error:
+            _log.warning("the control plane does not answer, what is loaded goes on: %s", error)
+            if self._desired is None and (saved := self._cache.load()) is not None:
+                _log.warning("starting from the desired state saved last")
+                self._adopt(saved)
+            return False
+        if desired is not None:
+            self._cache.save(desired)
+            self._adopt(desired)
+        return True
+
+    def _adopt(self, desired: DesiredState) -> None:
+        self._desired = desired
+        self.access = Access(desired.tokens)
+
+    def _load_missing(self, desired: DesiredState, now: float) -> None:
+        for wanted in desired.wanted():
+            if wanted in self._shelf or not self._failures.may_try(wanted, now):
+                continue
+            try:
+                self._shelf.add(self._load(wanted))
+            except (VersionUnusable, ControlUnavailable, OSError) as error:
+                _log.error("%s version %d is not loaded: %s", wanted.model, wanted.version, error)
+                self._failures.record(wanted, str(error), now)
+            else:
+                self._failures.forget(wanted)
+                self.slots = self._shelf.arrange(desired, self.slots)
+
+    def _load(self, wanted: Wanted) -> Loaded:
+        fetch_version(self._control, self._blobs, wanted.manifest)
+        self._trial.run(wanted.manifest)
+        scorer = load_proven(self._blobs, wanted.manifest)
+        if scorer.signature.model != wanted.model:
+            raise VersionUnusable(f"the version's bytes are of model {scorer.signature.model}")
+        gc.freeze()  # what a version made stays; collections need not walk it
+        _log.info("%s version %d is loaded", wanted.model, wanted.version)
+        return Loaded(wanted, scorer)
+
+
+class Failures:
+    """Versions that could not be loaded, why, and when to try again: later each time."""
+
+    def __init__(self, first_wait: float, longest_wait: float) -> None:
+        self._first, self._longest = first_wait, longest_wait
+        self._known: dict[Wanted, tuple[str, float, float]] = {}
+
+    def may_try(self, wanted: Wanted, now: float) -> bool:
+        return wanted not in self._known or now >= self._known[wanted][2]
+
+    def record(self, wanted: Wanted, reason: str, now: float) -> None:
+        wait = min(self._known[wanted][1] * 2, self._longest) if wanted in self._known else self._first
+        self._known[wanted] = (reason, wait, now + wait)
+
+    def forget(self, wanted: Wanted) -> None:
+        self._known.pop(wanted, None)
+
+    def among(self, desired: DesiredState) -> list[tuple[Wanted, str]]:
+        """The failures of versions that are still wanted; the others are forgotten."""
+        still = set(desired.wanted())
+        self._known = {wanted: entry for wanted, entry in self._known.items() if wanted in still}
+        return sorted((wanted, reason) for wanted, (reason, _, _) in self._known.items())
+
+
+class Reports:
+    """Tells the control plane what is loaded: when it changed, and every few seconds."""
+
+    def __init__(self, control: ControlPlane, every_seconds: float) -> None:
+        self._control = control
+        self._every = every_seconds
+        self._last: Any = None
+        self._sent_at = float("-inf")
+
+    def send(self, loaded: list[Wanted], failed: list[tuple[Wanted, str]], now: float) -> None:
+        if (loaded, failed) == self._last and now - self._sent_at < self._every:
+            return
+        try:
+            self._control.report(
+                [wanted._asdict() for wanted in loaded],
+                [{"model": w.model, "version": w.version, "reason": reason} for w, reason in failed],
+            )
+        except ControlUnavailable as error:
+            _log.warning("the report was not taken, it will be sent again: %s", error)
+        else:
+            self._last, self._sent_at = (loaded, failed), now
+
+
+def frozen_heap() -> None:
+    """Collect once, then keep what a started process holds out of collections, and collect less often.
+
+    BentoML's heap is large: a full collection over it stalls every request for about 80 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,33 @@
+"""The BentoML service. `python -m serving` starts it in BentoML's own worker; so does
+`bentoml serve serving.service:DriftgateService`.
+
+Of BentoML's layers, metrics (an open route), the access log and tracing are off: the prediction events say
+more, and all three cost time in every request.
+"""
+
+from __future__ import annotations
+
+import bentoml
+
+from serving.app import Application
+from serving.door import Door
+from serving.settings import Settings
+
+application = Application(lambda: Settings())
+
+
+class Answers:
+    """Answers with the versions that the control plane promoted."""
+
+
+DriftgateService = bentoml.service(
+    Answers,
+    name="DriftgateService",
+    workers=1,
+    traffic={"timeout": 60},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": [".*"]},
+)
+DriftgateService.mount_asgi_app(application.asgi)
+DriftgateService.add_asgi_middleware(Door, inner=application.asgi, guard=application)
