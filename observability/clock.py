@@ -20,7 +20,7 @@ class SystemClock:
 
 
 def aware(value: datetime) -> datetime:
-    """The instant in UTC. Raises ValueError where there is no time zone: a guess would move windows by hours."""
+    """The instant in UTC. Raises ValueError without a time zone: a guess would move windows by hours."""
     if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} has no time zone: add Z or an offset")
     try:

@@ -18,7 +18,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace_durably(path: Path, data: bytes) -> None:
-    """After this the file holds the data, also after a power cut; meanwhile it holds the old or the new bytes."""
+    """After this the file holds the data, power cut or not; until then it holds what it held."""
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
@@ -54,7 +54,7 @@ def lock_file(path: Path, patience_seconds: float = 0.0) -> int | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock. Looking shares it for an instant: lockers need some patience."""
+    """Whether a living process holds the lock. Looking shares it for an instant: be patient when locking."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:

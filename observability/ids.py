@@ -16,7 +16,7 @@ def sample_key(prediction_id: str) -> str:
     """Sixteen hexadecimal digits, uniform over predictions and the same for a prediction and its labels.
 
     A window takes its k smallest keys: a uniform sample without replacement, whatever the order of arrival
-    (bottom-k sampling, Cohen and Kaplan 2007). Salted apart from any other hash of the id, so that sampling never
-    follows canary routing.
+    (bottom-k sampling, Cohen and Kaplan 2007). Salted apart from any other hash of the id, so that sampling
+    never follows canary routing.
     """
     return hashlib.blake2b(prediction_id.encode(), digest_size=8, person=b"sample-key").hexdigest()

@@ -50,7 +50,7 @@ class LogStore(Protocol):
     """Remembers events and hands out windows of them."""
 
     def append(self, events: Sequence[Event]) -> list[Refusal]:
-        """Store the events durably; one whose id is already there counts as stored. Returns those refused for good.
+        """Store the events durably; one already there counts as stored. Returns those refused for good.
 
         Raises LogStoreUnavailable where the whole call may be tried again.
         """
@@ -77,7 +77,7 @@ class LogStore(Protocol):
         ...
 
     def predictions(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:
-        """Production predictions answered at or after an instant: id, event_time, observed_time, the raw fields."""
+        """Production predictions answered since an instant: id, event_time, observed_time, the raw fields."""
         ...
 
     def labels(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:

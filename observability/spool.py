@@ -43,7 +43,7 @@ class SpoolError(RuntimeError):
 
 
 class SpoolFull(SpoolError):
-    """The quota or the disk is full. The last `refused` lines of the call were not written; those before were."""
+    """The quota or the disk is full. The call's last `refused` lines were not written; those before were."""
 
     def __init__(self, refused: int, reason: str) -> None:
         super().__init__(f"{refused} lines refused: {reason}; start the shipper, or give the spool more room")
@@ -101,14 +101,14 @@ class SpoolWriter:
 
     @classmethod
     def claim(cls, root: Path, name: str, *, quota_bytes: int = 1024 * _MEBIBYTE) -> SpoolWriter:
-        """A writer in the first free one of the folders name-0, name-1, ...: for a server with several workers."""
+        """A writer in the first free folder of name-0, name-1, ...: for a server with several workers."""
         for number in range(256):
             with contextlib.suppress(SpoolTaken):
                 return cls(root / f"{name}-{number}", quota_bytes=quota_bytes, patience_seconds=0)
         raise SpoolTaken(f"256 processes write under {root} as {name}: stop some")
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Append the lines; from here on they survive kill -9, and 50 ms later a power cut. Raises SpoolFull."""
+        """Append the lines; now they survive kill -9, and 50 ms later a power cut. Raises SpoolFull."""
         data = _encode(lines)
         with self._condition:
             self._append(data, lines)

@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Cursor(NamedTuple):
-    """A place in the order of events: event time, then id. A window lies between two: after < event <= until."""
+    """A place in the order of events: event time, then id. A window holds after < event <= until."""
 
     event_time: datetime
     id: str
