@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, TypeDecorator, UniqueConstraint, text
+from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, Table, TypeDecorator, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from controlplane.lifecycle import RunState, VersionState
@@ -41,6 +41,12 @@ def _states(states: type[StrEnum]) -> Enum:
     )
 
 
+def _one_for_each_model(name: str, where: str) -> Index:
+    condition = text(where)
+    index = f"one_{name}_for_each_model"
+    return Index(index, "model", unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
 class Model(SQLModel, table=True):
     """A model as it was applied."""
 
@@ -65,16 +71,8 @@ class Version(SQLModel, table=True):
     __tablename__: ClassVar[str] = "versions"
     __table_args__ = (
         UniqueConstraint("model", "number"),
-        *(
-            Index(
-                f"one_{state}_for_each_model",
-                "model",
-                unique=True,
-                sqlite_where=text(f"state = '{state}'"),
-                postgresql_where=text(f"state = '{state}'"),
-            )
-            for state in ("staging", "production")
-        ),
+        _one_for_each_model("staging", "state = 'staging'"),
+        _one_for_each_model("production", "state = 'production'"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -203,15 +201,7 @@ class TrainingRun(SQLModel, table=True):
     """One run for one firing; claimed with a lease, every write fenced by the epoch."""
 
     __tablename__: ClassVar[str] = "training_runs"
-    __table_args__ = (
-        Index(
-            "one_active_run_for_each_model",
-            "model",
-            unique=True,
-            sqlite_where=text("state in ('asked', 'running')"),
-            postgresql_where=text("state in ('asked', 'running')"),
-        ),
-    )
+    __table_args__ = (_one_for_each_model("active_run", "state in ('asked', 'running')"),)
 
     key: str = Field(primary_key=True, max_length=36)
     firing_id: str = Field(foreign_key="firings.id", unique=True)
@@ -299,3 +289,11 @@ class ReplayTime(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True)
     now: datetime = Field(sa_type=Utc)
+
+
+_TABLES: Final[tuple[type[SQLModel], ...]] = (
+    Model, Version, ScoredWindow, Observation, DecisionRecord, Firing, TrainingRun, GateRecord, Instance,
+    Token, OutboxEntry, ReplayTime,
+)  # fmt: skip
+#: the schema
+ALL: Final[list[Table]] = [SQLModel.metadata.tables[str(table.__tablename__)] for table in _TABLES]

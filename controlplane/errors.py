@@ -1,0 +1,131 @@
+"""What can go wrong in the control plane, as one tree.
+
+ControlPlaneError
+├── Refused                    the caller asked for something that cannot be done; nothing was changed
+│   ├── NotFound
+│   ├── Conflict
+│   │   ├── RunActive          a run is active, or a version is on its way
+│   │   ├── NothingToRollBackTo
+│   │   └── ClockNotReplayed
+│   ├── SpecRefused
+│   └── Denied
+│       ├── Unauthenticated
+│       ├── Forbidden
+│       └── TooManyAttempts
+├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
+├── BrokenEvidence             stored bytes that a decision needs are not there or not readable
+├── Unreachable                (client) the control plane does not answer
+└── Answered                   (client) the control plane answered with an error
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ControlPlaneError(RuntimeError):
+    """The control plane cannot do this."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str = "", **details: Any) -> None:  # noqa: ANN401 - whatever explains it
+        self.message = message or (self.__doc__ or "")
+        self.details = details
+        super().__init__(self.message)
+
+
+class Refused(ControlPlaneError):
+    """The request cannot be granted; nothing was changed."""
+
+    code = "refused"
+    status = 400
+
+
+class NotFound(Refused):
+    """There is no such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(Refused):
+    """The present state does not allow it."""
+
+    code = "conflict"
+    status = 409
+
+
+class RunActive(Conflict):
+    """A run is active or a version is on its way: try again when it has ended."""
+
+    code = "run_active"
+
+
+class NothingToRollBackTo(Conflict):
+    """There is no retired version to go back to."""
+
+    code = "nothing_to_roll_back_to"
+
+
+class ClockNotReplayed(Conflict):
+    """The clock is the machine's and cannot be set: start with CONTROLPLANE_CLOCK=replay."""
+
+    code = "clock_not_replayed"
+
+
+class SpecRefused(Refused):
+    """The spec cannot be used."""
+
+    code = "spec_refused"
+    status = 422
+
+
+class Denied(Refused):
+    """The caller may not do this."""
+
+
+class Unauthenticated(Denied):
+    """Send a valid token: Authorization: Bearer dg_..."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(Denied):
+    """The token does not have the scope that this needs."""
+
+    code = "forbidden"
+    status = 403
+
+
+class TooManyAttempts(Denied):
+    """Too many wrong tokens from this address: wait a minute."""
+
+    code = "too_many_attempts"
+    status = 429
+
+
+class StaleEpoch(ControlPlaneError):
+    """Another holder has claimed the run; nothing was written."""
+
+    code = "stale_epoch"
+    status = 409
+
+
+class BrokenEvidence(ControlPlaneError):
+    """Stored bytes that a decision needs are missing or cannot be read."""
+
+    code = "broken_evidence"
+
+
+class Unreachable(ControlPlaneError):
+    """The control plane does not answer: start it with `driftgate up`."""
+
+    code = "unreachable"
+
+
+class Answered(ControlPlaneError):
+    """The control plane answered with an error."""
+
+    code = "answered"

@@ -1,0 +1,20 @@
+"""All SQL of the control plane, behind verbs of the domain; one module for each noun, one transaction for
+each verb.
+"""
+
+from __future__ import annotations
+
+from controlplane.store.counts import Counting, Counts
+from controlplane.store.database import open_engine
+from controlplane.store.decisions import Decisions
+from controlplane.store.fleet import Fleet
+from controlplane.store.models import Models, spec_of
+from controlplane.store.runs import Runs
+from controlplane.store.versions import Versions
+from controlplane.store.windows import Windows
+
+__all__ = ["Counts", "Store", "open_engine", "spec_of"]
+
+
+class Store(Models, Versions, Windows, Decisions, Runs, Fleet, Counting):
+    """The state of record. `Store(open_engine(url))`."""

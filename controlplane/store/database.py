@@ -1,0 +1,87 @@
+"""The connection to the state of record: SQLite in WAL mode now, PostgreSQL by another URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, func
+from sqlmodel import Session, SQLModel, create_engine, select
+
+from controlplane import tables
+from controlplane.tables import Json, OutboxEntry
+from observability.clock import Clock, SystemClock
+from observability.events import ControlKind
+from observability.ids import new_id
+
+BUSY_SECONDS = 30
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose tables exist. On SQLite several processes may use the file at the same time."""
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if url.startswith("sqlite") else {})
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    with engine.execution_options(writes=True).begin() as connection:
+        SQLModel.metadata.create_all(connection, tables=tables.ALL)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+        connection.isolation_level = None  # the driver begins nothing by itself: _begin does
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={BUSY_SECONDS * 1000}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that will write takes the lock at once: one that reads first and writes later may
+        # lose its
+        # snapshot to another process and fail instead of waiting.
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """What every noun's verbs stand on: one transaction for each verb."""
+
+    def __init__(self, engine: Engine, wall: Clock | None = None) -> None:
+        self._engine = engine
+        self._writing_engine = engine.execution_options(writes=True)
+        self._wall: Clock = wall or SystemClock()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def _tell(self, session: Session, kind: ControlKind, model: str, body: Json, now: datetime) -> None:
+        """Put an event into the outbox, in the transaction of what it tells of."""
+        entry = OutboxEntry(
+            event_id=new_id(), model=model, kind=kind, body=body, event_time=now, recorded_at=self._wall.now()
+        )
+        session.add(entry)
+
+
+def database_now(session: Session) -> datetime:
+    """The database's time: the one clock that all holders of leases share."""
+    now: datetime = session.exec(select(func.now())).one()
+    return now.replace(tzinfo=UTC) if now.tzinfo is None else now
+
+
+def lease_end(session: Session, lease: timedelta) -> datetime:
+    """Until when a lease taken now is held."""
+    return database_now(session) + lease

@@ -1,0 +1,71 @@
+"""Serving instances, tokens, and the outbox: the edges to other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlmodel import col, delete, select, update
+
+from controlplane.store.database import Database
+from controlplane.tables import Instance, Json, OutboxEntry, Token
+from observability.ids import new_id
+
+FORGET_INSTANCES_AFTER = timedelta(days=1)
+
+
+class Fleet(Database):
+    """Verbs about who serves, who may call, and what is to be told."""
+
+    def report_instance(self, instance_id: str, loaded: list[Json], failed: list[Json]) -> None:
+        """Remember what a serving instance says of itself; those silent for a day are forgotten."""
+        now = self._wall.now()
+        with self._writing() as session:
+            session.exec(delete(Instance).where(col(Instance.reported_at) < now - FORGET_INSTANCES_AFTER))
+            session.merge(Instance(id=instance_id, loaded=loaded, failed=failed, reported_at=now))
+
+    def live_instances(self, within: timedelta) -> Sequence[Instance]:
+        """Instances that reported within this time."""
+        since = self._wall.now() - within
+        with self._reading() as session:
+            query = select(Instance).where(Instance.reported_at >= since)
+            return session.exec(query.order_by(col(Instance.id))).all()
+
+    def add_token(
+        self, name: str, sha256: str, scopes: Sequence[str], expires_at: datetime | None = None
+    ) -> bool:
+        """Let this token in. False where it is known already."""
+        with self._writing() as session:
+            if session.exec(select(Token).where(Token.sha256 == sha256)).first():
+                return False
+            token = Token(
+                id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=self._wall.now()
+            )
+            token.expires_at = expires_at
+            session.add(token)
+            return True
+
+    def token(self, sha256: str) -> Token | None:
+        """The token with this hash, expired or not."""
+        with self._reading() as session:
+            return session.exec(select(Token).where(Token.sha256 == sha256)).first()
+
+    def tokens(self) -> Sequence[Token]:
+        """All tokens that have not expired."""
+        now = self._wall.now()
+        with self._reading() as session:
+            tokens = session.exec(select(Token).order_by(col(Token.id))).all()
+            return [token for token in tokens if token.expires_at is None or token.expires_at > now]
+
+    def unpublished(self, limit: int = 500) -> Sequence[OutboxEntry]:
+        """Events that are committed and not yet in the spool, oldest first."""
+        with self._reading() as session:
+            query = select(OutboxEntry).where(col(OutboxEntry.published_at).is_(None))
+            return session.exec(query.order_by(col(OutboxEntry.sequence)).limit(limit)).all()
+
+    def mark_published(self, entries: Sequence[OutboxEntry]) -> None:
+        """These are in the spool, on the disk."""
+        sequences = [entry.sequence for entry in entries]
+        with self._writing() as session:
+            statement = update(OutboxEntry).where(col(OutboxEntry.sequence).in_(sequences))
+            session.exec(statement.values(published_at=self._wall.now()))

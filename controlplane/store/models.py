@@ -1,0 +1,85 @@
+"""Models: applied, listed, and how far their rules were asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select, update
+
+from controlplane.errors import NotFound
+from controlplane.store.database import Database
+from controlplane.tables import Model, ReplayTime
+from pipeline.contract.spec import ModelSpec
+
+
+def recipe_digest(recipe: Mapping[str, str]) -> str:
+    """SHA-256 over the names and sources of a recipe's files."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+class Models(Database):
+    """Verbs about models and about the clock of a replay."""
+
+    def apply_model(self, spec: ModelSpec, recipe: Mapping[str, str], now: datetime) -> bool:
+        """Make this the model's declaration. False where it was already: nothing is changed."""
+        digest = recipe_digest(recipe)
+        with self._writing() as session:
+            model = session.get(Model, spec.model)
+            if model is not None and (model.spec_digest, model.recipe_digest) == (spec.digest, digest):
+                return False
+            declared: dict[str, Any] = {
+                "spec": spec.model_dump(mode="json", by_alias=True),
+                "spec_digest": spec.digest,
+                "recipe": dict(recipe),
+                "recipe_digest": digest,
+                "applied_at": now,
+            }
+            model = model or Model(id=spec.model, **declared)
+            session.add(model.sqlmodel_update(declared))
+            return True
+
+    def models(self) -> Sequence[Model]:
+        """All models by id."""
+        with self._reading() as session:
+            return session.exec(select(Model).order_by(col(Model.id))).all()
+
+    def model(self, model_id: str) -> Model:
+        """One model. Raises NotFound."""
+        with self._reading() as session:
+            model = session.get(Model, model_id)
+        if model is None:
+            raise NotFound(f"there is no model {model_id}: apply its spec first", model=model_id)
+        return model
+
+    def mark_decided(self, model_ids: Sequence[str], now: datetime) -> None:
+        """A tick was finished for these models at this time."""
+        with self._writing() as session:
+            session.exec(update(Model).where(col(Model.id).in_(model_ids)).values(decided_until=now))
+
+    def mark_monitored(self, model_id: str, watermark: datetime) -> None:
+        """The monitor finished a pass over everything up to the watermark."""
+        with self._writing() as session:
+            session.exec(update(Model).where(col(Model.id) == model_id).values(monitored_until=watermark))
+
+    def replay_time(self) -> datetime | None:
+        """The replay clock; None before it was set."""
+        with self._reading() as session:
+            row = session.get(ReplayTime, 1)
+            return row.now if row else None
+
+    def move_replay_time(self, to: datetime) -> datetime:
+        """Move the replay clock forward and return it; a time in the past leaves it where it is."""
+        with self._writing() as session:
+            row = session.get(ReplayTime, 1) or ReplayTime(now=to)
+            row.now = max(row.now, to)
+            session.add(row)
+            return row.now
+
+
+def spec_of(model: Model) -> ModelSpec:
+    """The model's spec as it was applied."""
+    return ModelSpec.model_validate(model.spec)

@@ -1,0 +1,148 @@
+"""Training runs: claimed with a lease, and written to only by the holder of the newest epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, func, or_, select
+
+from controlplane.errors import StaleEpoch
+from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
+from controlplane.store.database import Database, database_now, lease_end
+from controlplane.tables import Firing, TrainingRun, Version
+from pipeline.contract.training import Failure, Made, Progress, TrainingReport
+
+
+class Runs(Database):
+    """Verbs about training runs."""
+
+    def claim_next_run(self, owner: str, lease: timedelta) -> TrainingRun | None:
+        """The oldest active run that nobody holds, now held by this owner under a new epoch."""
+        with self._writing() as session:
+            now = database_now(session)
+            free = or_(col(TrainingRun.lease_until).is_(None), col(TrainingRun.lease_until) <= now)
+            query = select(TrainingRun).where(col(TrainingRun.state).in_(ACTIVE), free)
+            run = session.exec(
+                query.order_by(col(TrainingRun.key)).limit(1).with_for_update(skip_locked=True)
+            ).first()
+            if run is None:
+                return None
+            run.epoch += 1
+            run.attempts += 1
+            run.lease_owner, run.lease_until = owner, lease_end(session, lease)
+            session.add(run)
+            return run
+
+    def held_runs(self, owner: str) -> Sequence[TrainingRun]:
+        """The active runs that this owner holds, or held last."""
+        with self._reading() as session:
+            query = select(TrainingRun).where(
+                col(TrainingRun.state).in_(ACTIVE), TrainingRun.lease_owner == owner
+            )
+            return session.exec(query.order_by(col(TrainingRun.key))).all()
+
+    def mark_started(self, key: str, epoch: int, now: datetime) -> None:
+        """The trainer has the run. Saying it again changes nothing. Raises StaleEpoch."""
+        with self._writing() as session:
+            run = _fenced(session, key, epoch)
+            if run.state is RunState.RUNNING:
+                return
+            run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, RunState.RUNNING)
+            run.started_at = now
+            session.add(run)
+            self._tell(
+                session, "run", run.model, {"run": key, "state": run.state, "attempt": run.attempts}, now
+            )
+
+    def record_progress(self, key: str, epoch: int, lease: timedelta, progress: Progress | None) -> None:
+        """Renew the lease and remember how far the run is. Raises StaleEpoch."""
+        with self._writing() as session:
+            run = _fenced(session, key, epoch)
+            run.lease_until = lease_end(session, lease)
+            run.progress = progress.model_dump(mode="json") if progress else run.progress
+            session.add(run)
+
+    def finish_run(self, key: str, epoch: int, report: TrainingReport, now: datetime) -> TrainingRun:
+        """Store the report and the candidate version that it made, both or neither. Raises StaleEpoch."""
+        with self._writing() as session:
+            run = _fenced(session, key, epoch)
+            to = RunState.SUCCEEDED if report.made else RunState.FAILED
+            run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, to)
+            run.report = report.model_dump(mode="json")
+            run.ended_at, run.ended_recorded_at, run.lease_until = now, self._wall.now(), None
+            session.add(run)
+            body = {"run": key, "state": run.state, "seconds": report.seconds}
+            if report.made:
+                version = self._candidate(session, run, report.made, now)
+                session.add(version)
+                body["version"] = version.number
+            else:
+                failure = report.failure or Failure(
+                    code="crashed", message="the report names no version and no failure"
+                )
+                run.failure_code, run.failure_message = failure.code, failure.message
+                body |= {"failure": failure.code, "message": failure.message}
+            self._tell(session, "run", run.model, body, now)
+            return run
+
+    def _candidate(self, session: Session, run: TrainingRun, made: Made, now: datetime) -> Version:
+        last = session.exec(select(func.max(Version.number)).where(Version.model == run.model)).one()
+        return Version(
+            model=run.model,
+            number=(last or 0) + 1,
+            state=VersionState.CANDIDATE,
+            manifest=made.manifest,
+            onnx_sha256=made.onnx_sha256,
+            parent=run.parent,
+            run_key=run.key,
+            firing_id=run.firing_id,
+            dataset=made.dataset.model_dump(mode="json"),
+            metrics=made.metrics,
+            constant_metrics=made.constant,
+            champion_metrics=made.champion,
+            parity=made.parity.model_dump(mode="json"),
+            gate_rows=made.gate_rows,
+            mlflow_run_id=made.mlflow_run_id,
+            mlflow_version=made.mlflow_version,
+            bento_tag=made.bento_tag,
+            train_until=made.dataset.train_until,
+            made_at=now,
+            state_at=now,
+            recorded_at=self._wall.now(),
+        )
+
+    def runs(self, model_id: str, limit: int = 100) -> Sequence[TrainingRun]:
+        """A model's runs, newest first."""
+        with self._reading() as session:
+            query = select(TrainingRun).where(TrainingRun.model == model_id)
+            return session.exec(query.order_by(col(TrainingRun.key).desc()).limit(limit)).all()
+
+    def active_run(self, model_id: str) -> TrainingRun | None:
+        """The model's run that has not ended: at most one."""
+        with self._reading() as session:
+            query = select(TrainingRun).where(
+                TrainingRun.model == model_id, col(TrainingRun.state).in_(ACTIVE)
+            )
+            return session.exec(query).first()
+
+    def last_asked_at(self, model_id: str) -> datetime | None:
+        """When the model's last run was asked for."""
+        with self._reading() as session:
+            query = select(TrainingRun.asked_at).where(TrainingRun.model == model_id)
+            return session.exec(query.order_by(col(TrainingRun.asked_at).desc())).first()
+
+    def run_of_cause(self, model_id: str, rule: str, cause: str) -> TrainingRun | None:
+        """The run that a firing of this rule and cause asked for."""
+        with self._reading() as session:
+            query = select(TrainingRun).join(Firing, col(Firing.id) == col(TrainingRun.firing_id))
+            query = query.where(Firing.model == model_id, Firing.rule == rule, Firing.cause == cause)
+            return session.exec(query).first()
+
+
+def _fenced(session: Session, key: str, epoch: int) -> TrainingRun:
+    query = select(TrainingRun).where(TrainingRun.key == key, TrainingRun.epoch == epoch)
+    run = session.exec(query.with_for_update()).first()
+    if run is None or run.state not in ACTIVE:
+        raise StaleEpoch(run=key, epoch=epoch)
+    return run

@@ -1,0 +1,114 @@
+"""Windows and what the monitor said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import col, select
+
+from controlplane.store.database import Database
+from controlplane.tables import Json, Observation, ScoredWindow
+from observability.windows import Cursor, Window
+
+
+class Windows(Database):
+    """Verbs about windows and the facts that the monitor keeps."""
+
+    def record_window(
+        self, window: Window, rows: int, labelled: int, verdict: Json, labels_due_at: datetime, now: datetime
+    ) -> bool:
+        """Store a new window with its verdict. False where it is there already: a window is cut once."""
+        with self._writing() as session:
+            if session.get(ScoredWindow, window.id) is not None:
+                return False
+            row = ScoredWindow(
+                id=window.id, model=window.model, version=window.version, monitor=window.monitor,
+                spec_digest=window.spec_digest, after_time=window.after.event_time, after_id=window.after.id,
+                until_time=window.until.event_time, until_id=window.until.id, rows=rows, labelled=labelled,
+                verdict=verdict, cut_at=now, scored_at=now, labels_due_at=labels_due_at,
+            )  # fmt: skip
+            session.add(row)
+            self._tell(session, "verdict", window.model, _told(row), now)
+            return True
+
+    def rescore_window(
+        self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime
+    ) -> None:
+        """Replace a window's verdict by a later revision, which knows more labels. The window itself never
+        moves.
+        """
+        with self._writing() as session:
+            row = session.get_one(ScoredWindow, window_id)
+            row.verdict, row.labelled, row.scored_at = verdict, labelled, now
+            row.revision += 1
+            row.error_at = now if settled else None
+            session.add(row)
+            self._tell(session, "verdict", row.model, _told(row), now)
+
+    def last_until(self, model_id: str, version: int, monitor: str, spec_digest: str) -> Cursor | None:
+        """Where the last window of this sequence ends."""
+        with self._reading() as session:
+            query = select(ScoredWindow.until_time, ScoredWindow.until_id).where(
+                ScoredWindow.model == model_id, ScoredWindow.version == version,
+                ScoredWindow.monitor == monitor, ScoredWindow.spec_digest == spec_digest,
+            )  # fmt: skip
+            newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
+            last = session.exec(query.order_by(*newest)).first()
+            return Cursor(*last) if last else None
+
+    def awaiting_labels(self, model_id: str, watermark: datetime, limit: int = 20) -> Sequence[ScoredWindow]:
+        """Windows whose labels are due and whose error metrics are not settled, oldest first."""
+        with self._reading() as session:
+            query = select(ScoredWindow).where(
+                ScoredWindow.model == model_id, col(ScoredWindow.error_at).is_(None),
+                ScoredWindow.labels_due_at <= watermark,
+            )  # fmt: skip
+            return session.exec(query.order_by(col(ScoredWindow.labels_due_at)).limit(limit)).all()
+
+    def windows(self, model_id: str, limit: int = 100, monitor: str | None = None) -> Sequence[ScoredWindow]:
+        """A model's windows, newest first by when they end."""
+        with self._reading() as session:
+            query = select(ScoredWindow).where(ScoredWindow.model == model_id)
+            if monitor is not None:
+                query = query.where(ScoredWindow.monitor == monitor)
+            newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
+            return session.exec(query.order_by(*newest).limit(limit)).all()
+
+    def windows_since(
+        self, model_id: str, version: int, since: datetime, limit: int = 60
+    ) -> Sequence[ScoredWindow]:
+        """The newest windows of a version that were cut since an instant, oldest first."""
+        with self._reading() as session:
+            query = select(ScoredWindow).where(
+                ScoredWindow.model == model_id, ScoredWindow.version == version, ScoredWindow.cut_at >= since
+            )
+            newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
+            return session.exec(query.order_by(*newest).limit(limit)).all()[::-1]
+
+    def observe(
+        self, model_id: str, version: int, watermark: datetime, labelled_new: int, now: datetime
+    ) -> None:
+        """Remember the newest facts about a version."""
+        with self._writing() as session:
+            row = Observation(
+                model=model_id,
+                version=version,
+                watermark=watermark,
+                labelled_new=labelled_new,
+                observed_at=now,
+            )
+            session.merge(row)
+
+    def observation(self, model_id: str, version: int) -> Observation | None:
+        """What the monitor last saw of a version."""
+        with self._reading() as session:
+            return session.get(Observation, (model_id, version))
+
+
+def _told(row: ScoredWindow) -> Json:
+    return {
+        "window": row.id, "version": row.version, "monitor": row.monitor, "revision": row.revision,
+        "after": row.after_time.isoformat(), "until": row.until_time.isoformat(),
+        "rows": row.rows, "labelled": row.labelled, "verdict": row.verdict,
+    }  # fmt: skip
