@@ -1,4 +1,4 @@
-"""What the embedded log store asks DuckDB; {predictions}, {labels}, {control} stand for a model's segments."""
+"""What the embedded log store asks DuckDB; {predictions}, {labels}, {control}: a model's segments."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ COUNTS: Final = """
         (SELECT count(*) FROM span WHERE id IN (SELECT prediction_id FROM {labels})) AS labelled
 """.replace("{span}", _SPAN)
 
-#: the predictions of a span with the k smallest sample keys, each with its latest label: by label time (which is
-#: a label's event time), then by arrival, then by id
+#: the predictions of a span with the k smallest sample keys, each with its latest label: by label time (a
+#: label's event time), then by arrival, then by id
 SAMPLE: Final = """
     WITH chosen AS (
         SELECT id, event_time, version, score, prediction, features, sample_key {span}

@@ -1,7 +1,7 @@
 """The embedded log store: immutable Parquet segments, a manifest, and an in-memory DuckDB for each reader.
 
-One process writes (it takes a lock at its first append); any number read, with no lock and without the writer:
-a reader asks the segments that the manifest names, and reads the manifest again when it has changed.
+One process writes (it takes a lock at its first append); any number read, without lock and writer: a
+reader asks the segments that the manifest names, and reads the manifest again when it has changed.
 """
 
 from __future__ import annotations

@@ -75,3 +75,9 @@ def time_bounds(every: timedelta, instant: datetime) -> tuple[datetime, datetime
     """The start (inclusive) and end (exclusive) of the time window that holds the instant."""
     start = EPOCH + ((instant - EPOCH) // every) * every
     return start, start + every
+
+
+def time_span_of(every: timedelta, first: Cursor, watermark: datetime) -> tuple[Cursor, Cursor] | None:
+    """The ends of the time window that holds this prediction; None while the watermark has not passed it."""
+    start, end = time_bounds(every, first.event_time)
+    return (Cursor.before(start), Cursor.before(end)) if watermark >= end else None
