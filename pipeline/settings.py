@@ -1,0 +1,39 @@
+"""What a run takes from its surroundings."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bundle.home import Home
+from pipeline.contract.spec import ModelSpec
+from pipeline.errors import BadSource
+
+
+class PipelineSettings(BaseSettings):
+    """Read once at the start, from PIPELINE_* in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PIPELINE_", frozen=True)
+
+    #: key of the pseudonyms; where it is not given, the one in the data folder's credentials
+    privacy_key: SecretStr | None = Field(default=None, min_length=32)
+    #: where Spark runs; local with two threads unless a cluster is named
+    spark_master: str = "local[2]"
+    spark_driver_memory: str = "1g"
+
+
+def privacy_key(home: Home, spec: ModelSpec) -> bytes:
+    """The key that pseudonyms are made with. Raises BadSource where a field needs one and there is none."""
+    if all(field.privacy != "hash" for field in spec.raw):
+        return b""
+    settings = PipelineSettings()
+    if settings.privacy_key is not None:
+        return settings.privacy_key.get_secret_value().encode()
+    if home.credentials.exists():
+        key = json.loads(home.credentials.read_text(encoding="utf-8")).get("privacy_key")
+        if isinstance(key, str) and key:
+            return key.encode()
+    names = ", ".join(field.name for field in spec.raw if field.privacy == "hash")
+    raise BadSource(f"{names}: privacy is hash, but there is no key: set PIPELINE_PRIVACY_KEY")
