@@ -1,1 +1,1 @@
-"""Answers: one BentoML service that loads versions, swaps them without dropping a request, logs."""
+"""Answers: a BentoML service that loads versions, swaps them without dropping a request and logs."""

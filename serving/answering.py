@@ -91,6 +91,13 @@ class Answering:
             "spool": {"written": self._spool.written, "refused": self._spool.refused},
         }
 
+    def check_alive(self) -> None:
+        """Raises Refused where the thread that follows the control plane has died: restart the process."""
+        if not self._poller.is_alive():
+            raise Refused(
+                503, "not_alive", "the desired state is no longer followed: see the log, and restart"
+            )
+
     def check_ready(self) -> None:
         """Raises Refused while a model that should answer cannot."""
         if not self._poller.ready:
@@ -115,7 +122,7 @@ def _score(loaded: Loaded, rows: list[dict[str, Any]]) -> tuple[dict[str, Any], 
         features, scores = loaded.scorer.score(raw_columns(rows, loaded.fields))
     except BadRow as error:
         raise bad_row(error.row, error.field, error.message) from error
-    except RecipeError as error:
+    except (RecipeError, SystemExit) as error:
         _log.exception("%s version %d cannot answer", loaded.wanted.model, loaded.wanted.version)
         raise _version_failed(loaded, "its feature function failed") from error
     answers: list[float] = scores.tolist()

@@ -65,6 +65,7 @@ class Application:
         return _json(self.answering.loaded())
 
     async def health(self, _: Request) -> Response:
+        self.answering.check_alive()
         return _json({"status": "alive"})
 
     async def readiness(self, _: Request) -> Response:

@@ -72,7 +72,6 @@ class Poller(threading.Thread):
         answered = self._pull()
         if self._desired is not None:
             self._load_missing(self._desired, now)
-            self.slots = self._shelf.arrange(self._desired, self.slots)
             in_service = {loaded.wanted for loaded in self.slots.serving.values()}
             self._shelf.let_go({*self._desired.wanted(), *in_service}, now)
             self.loaded, self.failed = list(self._shelf), self._failures.among(self._desired)
@@ -94,6 +93,7 @@ class Poller(threading.Thread):
         return True
 
     def _adopt(self, desired: DesiredState) -> None:
+        self.slots = self._shelf.arrange(desired, self.slots)  # first: readiness must know what is expected
         self._desired = desired
         self.access = Access(desired.tokens)
 

@@ -1,7 +1,8 @@
 """A version proves itself before it answers: first in a process of its own, then on its golden rows.
 
 A graph can crash the library that loads it, and a crash cannot be caught. So the first load of a version
-happens in a child with limits; only one that came back well is loaded here. Which ones did is remembered by digest.
+happens in a child with limits; only one that came back well is loaded here. Which ones did is remembered by
+digest.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ TOLERANCE: Final = 1e-5
 _TRIAL_SECONDS: Final = 120
 _TRIAL_MEMORY: Final = 8 << 30
 _TRIAL_FILE: Final = 1 << 20
+#: the child's last word; one that was ended by the code it tried does not come to say it
+_PROVEN: Final = b"proven\n"
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +45,8 @@ def load_proven(blobs: BlobStore, digest: str) -> Scorer:
         _, scores = scorer.score(raw_columns(rows, scorer.signature.raw))
     except (ModelRefused, RecipeError, BlobCorrupt, BadRow) as error:
         raise VersionUnusable(str(error)) from error
+    except SystemExit as error:
+        raise VersionUnusable("its feature function tried to end the process") from error
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
         raise VersionUnusable(f"the version's files do not fit together: {error!r}") from error
     _compare(scores, expected)
@@ -75,7 +80,7 @@ class Trial:
             )
         except subprocess.TimeoutExpired as error:
             raise VersionUnusable(f"its first load took more than {_TRIAL_SECONDS} s") from error
-        if child.returncode != 0:
+        if child.returncode != 0 or not child.stdout.endswith(_PROVEN):
             raise VersionUnusable(_last_words(child))
         self._passed.mkdir(parents=True, exist_ok=True)
         mark.touch()
@@ -115,6 +120,7 @@ def main(arguments: list[str]) -> int:
     except VersionUnusable as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    sys.stdout.buffer.write(_PROVEN)
     return 0
 
 
