@@ -1,0 +1,68 @@
+"""One shape for every error: {"error": {"code", "message", "details"}}."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from controlplane.errors import ControlPlaneError
+from controlplane.lifecycle import IllegalTransition
+
+LOG: Final = logging.getLogger(__name__)
+_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def failure(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> JSONResponse:
+    """An error as every route answers it."""
+    body = {"error": {"code": code, "message": message, "details": details or {}}}
+    return JSONResponse(body, status_code=status)
+
+
+def of_error(error: ControlPlaneError) -> JSONResponse:
+    """The answer to one of our own errors."""
+    response = failure(error.status, error.code, error.message, error.details)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of error in the one shape."""
+    app.add_exception_handler(ControlPlaneError, _ours)
+    app.add_exception_handler(IllegalTransition, _illegal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ControlPlaneError)  # noqa: S101 - registered for it
+    if error.status >= 500:
+        LOG.error("%s %s: %s", request.method, request.url.path, error)
+    return of_error(error)
+
+
+def _illegal(_request: Request, error: Exception) -> JSONResponse:
+    return failure(409, "conflict", str(error))
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    problems = [
+        {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+        for problem in error.errors()
+    ]
+    first = problems[0] if problems else {"field": "body", "message": "is not valid"}
+    return failure(422, "invalid", f"{first['field']}: {first['message']}", {"problems": problems})
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    code = _CODES.get(error.status_code, "refused")
+    response = failure(error.status_code, code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,57 @@
+"""Applying a spec: checked as a whole before anything is stored; applying the same twice changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from controlplane.errors import SpecRefused
+from controlplane.schedule import BadCron, check
+from controlplane.store import Store
+from controlplane.tables import Model
+from pipeline.contract.spec import ModelSpec, ScheduleRule
+
+
+def apply_spec(
+    store: Store, model_id: str, spec: Mapping[str, Any], recipe: Mapping[str, str], now: datetime
+) -> tuple[Model, bool]:
+    """The model as it is declared now, and whether that is a change. Raises SpecRefused."""
+    checked = checked_spec(spec, recipe, now)
+    if checked.model != model_id:
+        raise SpecRefused(f"the spec is of {checked.model}, not of {model_id}", field="model")
+    changed = store.apply_model(checked, recipe, now)
+    return store.model(model_id), changed
+
+
+def checked_spec(spec: Mapping[str, Any], recipe: Mapping[str, str], now: datetime) -> ModelSpec:
+    """The spec, if it can be used with this recipe. Raises SpecRefused with every problem found."""
+    try:
+        checked = ModelSpec.model_validate(spec)
+    except ValidationError as error:
+        problems = [
+            {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+        first = problems[0]
+        raise SpecRefused(f"{first['field']}: {first['message']}", problems=problems) from error
+    _check_files(checked, recipe)
+    for rule in checked.rules:
+        if isinstance(rule, ScheduleRule):
+            try:
+                check(rule, now)
+            except BadCron as error:
+                raise SpecRefused(str(error), field=f"rules.{rule.name}") from error
+    return checked
+
+
+def _check_files(spec: ModelSpec, recipe: Mapping[str, str]) -> None:
+    for name in recipe:
+        if PurePosixPath(name).name != name or "\\" in name or not name.endswith(".py"):
+            raise SpecRefused(f"recipe: {name!r} is not the name of a Python file", field="recipe")
+    named = {entry.partition(":")[0] for entry in (spec.entry.features, spec.entry.pipeline)}
+    if missing := sorted(named - set(recipe)):
+        raise SpecRefused(f"entry: there is no {missing[0]} in the recipe", field="entry")

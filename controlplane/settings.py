@@ -1,0 +1,59 @@
+"""Settings of the control plane: CONTROLPLANE_* in the environment, read once where a process starts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bundle.home import Home
+from observability.durations import Duration
+
+
+class Settings(BaseSettings):
+    """Settings of the control plane and the monitor. The environment wins over the defaults here."""
+
+    model_config = SettingsConfigDict(env_prefix="CONTROLPLANE_", frozen=True, extra="forbid")
+
+    #: the data folder
+    home: Path = Path("driftgate-data")
+    #: the state of record; SQLite below the data folder where none is given
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    #: where serving answers: shown in the admin page and used by `driftgate up`
+    serving_port: int = Field(default=3000, ge=1, le=65535)
+    #: the machine's clock, or one that follows replayed data
+    clock: Literal["system", "replay"] = "system"
+    #: between two ticks
+    tick: Duration = timedelta(seconds=1)
+    #: between two passes of the monitor
+    monitor_every: Duration = timedelta(seconds=1)
+    #: how long a run stays with a control plane that no longer answers
+    lease: Duration = timedelta(seconds=15)
+    #: a serving instance that has been silent for longer does not count
+    instance_silence: Duration = timedelta(seconds=15)
+
+    @property
+    def folders(self) -> Home:
+        return Home(self.home.absolute())
+
+    @property
+    def database(self) -> str:
+        """The database's URL; the folder of the default exists afterwards."""
+        if self.database_url:
+            return self.database_url
+        self.folders.root.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{self.folders.database}"
+
+    @property
+    def url(self) -> str:
+        """Where this control plane answers, as a client on this machine calls it."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def serving_url(self) -> str:
+        return f"http://{self.host}:{self.serving_port}"
