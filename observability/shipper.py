@@ -48,9 +48,9 @@ class PoisonWindow:
             refused += poison - (recent[place - self.size] if place >= self.size else False)
             if refused > self.share * self.size:
                 raise TooMuchPoison(
-                    f"more than {self.share:.0%} of the last {self.size} spooled lines were refused; nothing is "
-                    f"lost, shipping stands still. Most frequent: {_most_frequent(reasons)}. Correct what writes "
-                    "them, or raise OBSERVABILITY_POISON_SHARE to set them aside as dead letters"
+                    f"more than {self.share:.0%} of the last {self.size} lines were refused, most often for"
+                    f" {_most_frequent(reasons)}; nothing is lost, shipping stands still. Correct what writes"
+                    " them, or raise OBSERVABILITY_POISON_SHARE to set them aside as dead letters"
                 )
         return PoisonWindow(self.share, self.size, tuple(recent[-self.size :]))
 
