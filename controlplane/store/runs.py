@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, or_, select
 
-from controlplane.errors import StaleEpoch
+from controlplane.errors import NotFound, StaleEpoch
 from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
 from controlplane.store.database import Database, database_now, lease_end
 from controlplane.tables import Firing, TrainingRun, Version
@@ -117,6 +117,14 @@ class Runs(Database):
         with self._reading() as session:
             query = select(TrainingRun).where(TrainingRun.model == model_id)
             return session.exec(query.order_by(col(TrainingRun.key).desc()).limit(limit)).all()
+
+    def run(self, key: str) -> TrainingRun:
+        """One run. Raises NotFound."""
+        with self._reading() as session:
+            run = session.get(TrainingRun, key)
+        if run is None:
+            raise NotFound(f"there is no run {key}", run=key)
+        return run
 
     def active_run(self, model_id: str) -> TrainingRun | None:
         """The model's run that has not ended: at most one."""

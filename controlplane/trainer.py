@@ -1,0 +1,166 @@
+"""Trainers: one that starts a process for each run, and one in memory.
+
+The process inherits an exclusive lock on a file in the run's folder and holds it until it dies, however it
+dies. So "is it alive" is asked of the kernel, not of a process number that another process may have by now,
+and of two control planes that start the same run only one gets the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bundle.home import Home
+from observability.clock import Clock, SystemClock
+from observability.durable import is_locked, lock_file, replace_durably
+from pipeline.contract.training import (
+    PROGRESS_FILE,
+    REPORT_FILE,
+    REQUEST_FILE,
+    Failure,
+    Progress,
+    TrainingReport,
+    TrainingRequest,
+)
+
+LOCK_FILE: Final = "run.lock"
+STARTED_FILE: Final = "started"
+OUTPUT_FILE: Final = "stdout.log"
+ERROR_FILE: Final = "stderr.log"
+TAIL_BYTES: Final = 4_000
+#: the lock is shared for an instant when somebody looks whether it is held
+PATIENCE_SECONDS: Final = 0.2
+
+Contents = TypeVar("Contents", bound=BaseModel)
+
+
+class SubprocessTrainer:
+    """Starts `python -m pipeline.run FOLDER --home HOME`, detached, and reads the files that it writes."""
+
+    def __init__(self, home: Home, command: Sequence[str] | None = None, wall: Clock | None = None) -> None:
+        self._home = home
+        self._command = tuple(command or (sys.executable, "-m", "pipeline.run"))
+        self._wall: Clock = wall or SystemClock()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, request: TrainingRequest) -> None:
+        """Start the run; one that was started before, or is alive, is left alone."""
+        folder = self._home.run(request.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(folder / LOCK_FILE, PATIENCE_SECONDS)
+        if lock is None:
+            return
+        try:
+            if not _was_started(folder):
+                replace_durably(folder / REQUEST_FILE, request.model_dump_json(by_alias=True).encode())
+                self._children[request.key] = self._spawn(folder, lock)
+                # Only now: a crash just before leaves a run that is started again, never one that is not
+                # started.
+                replace_durably(folder / STARTED_FILE, str(self._children[request.key].pid).encode())
+        finally:
+            os.close(lock)  # the child has it still
+
+    def alive(self, key: str) -> bool:
+        """Whether a process holds the run's lock."""
+        self._reap(key)
+        return is_locked(self._home.run(key) / LOCK_FILE)
+
+    def progress(self, key: str) -> Progress | None:
+        """What the run last said. A file that cannot be read is no progress: the report will tell."""
+        try:
+            return _read(self._home.run(key) / PROGRESS_FILE, Progress)
+        except ValidationError:
+            return None
+
+    def report(self, key: str) -> TrainingReport | None:
+        """The run's own report, or `crashed` with the end of its error output."""
+        path = self._home.run(key) / REPORT_FILE
+        try:
+            report = _read(path, TrainingReport)
+            if report is None and (self.alive(key) or not _was_started(path.parent)):
+                return None
+            # It may have written the report and ended between the two looks.
+            return report or _read(path, TrainingReport) or self._crashed(key)
+        except ValidationError as error:
+            return self._crashed(key, f"report.json cannot be read: {error.errors()[0]['msg']}")
+
+    def _spawn(self, folder: Path, lock: int) -> subprocess.Popen[bytes]:
+        with (folder / OUTPUT_FILE).open("ab") as output, (folder / ERROR_FILE).open("ab") as errors:
+            return subprocess.Popen(
+                [*self._command, str(folder), "--home", str(self._home.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+
+    def _reap(self, key: str) -> None:
+        child = self._children.get(key)
+        if child is not None and child.poll() is not None:
+            del self._children[key]
+
+    def _crashed(self, key: str, why: str = "the process ended without a report") -> TrainingReport:
+        tail = _tail(self._home.run(key) / ERROR_FILE)
+        failure = Failure(code="crashed", message=f"{why}\n{tail}".strip())
+        return TrainingReport(key=key, failure=failure, finished_at=self._wall.now(), seconds=0.0)
+
+
+class MemoryTrainer:
+    """Runs that last until they are told to end."""
+
+    def __init__(self, wall: Clock | None = None) -> None:
+        self.started: dict[str, TrainingRequest] = {}
+        self._wall: Clock = wall or SystemClock()
+        self._progress: dict[str, Progress] = {}
+        self._reports: dict[str, TrainingReport] = {}
+
+    def start(self, request: TrainingRequest) -> None:
+        self.started.setdefault(request.key, request)
+
+    def alive(self, key: str) -> bool:
+        return key in self.started and key not in self._reports
+
+    def progress(self, key: str) -> Progress | None:
+        return self._progress.get(key)
+
+    def report(self, key: str) -> TrainingReport | None:
+        return self._reports.get(key)
+
+    def proceed(self, key: str, progress: Progress) -> None:
+        """Let the run be this far."""
+        self._progress[key] = progress
+
+    def finish(self, report: TrainingReport) -> None:
+        """Let the run end like this."""
+        self._reports[report.key] = report
+
+    def crash(self, key: str, tail: str = "") -> None:
+        """Let the run die without a word."""
+        failure = Failure(code="crashed", message=f"the process ended without a report\n{tail}".strip())
+        now = self._wall.now()
+        self.finish(TrainingReport(key=key, failure=failure, finished_at=now, seconds=0.0))
+
+
+def _was_started(folder: Path) -> bool:
+    return (folder / STARTED_FILE).exists() or (folder / REPORT_FILE).exists()
+
+
+def _read(path: Path, kind: type[Contents]) -> Contents | None:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _tail(path: Path) -> str:
+    try:
+        return path.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
+    except FileNotFoundError:
+        return ""
