@@ -23,5 +23,5 @@ class Trainer(Protocol):
         ...
 
     def report(self, key: str) -> TrainingReport | None:
-        """How the run ended; None while it has not. One that died without a word ended as `crashed`."""
+        """How the run ended; None before. A run that died without a word ended as `crashed`."""
         ...
