@@ -1,8 +1,8 @@
 """Evidently scores a window. The one module that imports it (which takes 6 s: keep the process).
 
 What it must be spared (0.7.23): an all-missing column, an absent one or a single-class label ends the whole
-report, so each column gets a report of its own; missing values are dropped before testing, so the shares of
-missing and unseen values are measured beside; thousands of categories cost a quadratic loop, so they are pooled.
+report, so each column gets its own; missing values are dropped before testing, so the shares of missing and
+unseen values are measured beside; thousands of categories cost a quadratic loop, so they are pooled.
 """
 
 from __future__ import annotations

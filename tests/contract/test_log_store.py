@@ -1,0 +1,249 @@
+"""What every log store promises. For another adapter, add its name and how to open it to ADAPTERS."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from observability.parquet_store import ParquetLogStore
+from observability.ports import LogStore, Span
+from observability.windows import Cursor
+from tests.event_samples import MODEL, START, at, decision, label, prediction
+
+OpenStore = Callable[..., LogStore]
+ADAPTERS = {"embedded": lambda folder: ParquetLogStore(folder / "logs", small_segments=4)}
+BEFORE, AFTER = Cursor.before(START - timedelta(days=1)), Cursor.before(START + timedelta(days=1))
+EVERYTHING = Span(MODEL, 1, BEFORE, AFTER)
+
+
+@pytest.fixture(params=ADAPTERS)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens the store of a name again and again, each time as another reader."""
+    opened = []
+
+    def opener(name: str = "one") -> LogStore:
+        opened.append(ADAPTERS[request.param](tmp_path / name))
+        return opened[-1]
+
+    yield opener
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> LogStore:
+    return open_store()
+
+
+def plain(frame: pd.DataFrame) -> list[dict]:
+    return json.loads(frame.to_json(orient="records", date_format="iso"))
+
+
+def test_an_empty_store_answers_with_nothing(store):
+    assert store.watermark(MODEL) is None
+    assert store.first(MODEL, 1, BEFORE) is None
+    assert store.cut(MODEL, 1, BEFORE, 1) is None
+    assert store.labelled_after(MODEL, START) == 0
+    assert list(store.predictions(MODEL, START)) == []
+    assert list(store.labels(MODEL, START)) == []
+    assert store.events(MODEL, "decision", 10) == []
+    empty = store.sample(EVERYTHING, 10)
+    assert (empty.rows, empty.labelled, len(empty.frame)) == (0, 0, 0)
+    assert {"id", "event_time", "version", "score", "prediction", "label"} <= set(empty.frame.columns)
+
+
+def test_appending_an_event_again_changes_nothing(store):
+    events = [prediction(1, "p1"), prediction(2, "p2"), label("p1", 1, 5, "l1")]
+    assert store.append(events + events[:1]) == []
+    assert store.append(events[::-1]) == []
+    sample = store.sample(EVERYTHING, 10)
+    assert (sample.rows, sample.labelled) == (2, 1)
+    assert sum(map(len, store.labels(MODEL, START))) == 1
+
+
+def test_the_first_content_under_an_id_stays(store):
+    store.append([prediction(1, "p1", score=0.1), prediction(1, "p1", score=0.2)])
+    store.append([prediction(1, "p1", score=0.3)])
+    assert store.sample(EVERYTHING, 10).frame["score"].tolist() == [0.1]
+
+
+def test_order_and_duplicates_do_not_change_a_sample(open_store):
+    events = [prediction(i % 7, f"p{i}", score=i / 100) for i in range(60)]
+    events += [label(f"p{i}", i % 2, 100 + i, f"l{i}") for i in range(0, 60, 3)]
+    events += [label(f"p{i}", 1 - i % 2, 200 + i, f"m{i}") for i in range(0, 60, 6)]
+    one, other = open_store(), open_store("shuffled")
+    one.append(events)
+    shuffled = random.Random(7).sample(events + events[:20], len(events) + 20)
+    for start in range(0, len(shuffled), 9):
+        other.append(shuffled[start : start + 9])
+    a, b = one.sample(EVERYTHING, 25), other.sample(EVERYTHING, 25)
+    assert (a.rows, a.labelled) == (b.rows, b.labelled) == (60, 20)
+    assert plain(a.frame) == plain(b.frame)
+
+
+def test_a_sample_holds_the_k_smallest_keys_in_their_order(store):
+    events = [prediction(i, f"p{i}") for i in range(50)]
+    store.append(events)
+    smallest = sorted(events, key=lambda event: event.sample_key)[:12]
+    sample = store.sample(EVERYTHING, 12)
+    assert sample.frame["id"].tolist() == [event.id for event in smallest]
+    assert sample.rows == 50
+
+
+def test_the_last_label_by_label_time_wins_even_when_it_arrives_first(store):
+    store.append([prediction(1, "p1"), label("p1", 1, 50, observed_time=at(50))])
+    store.append([label("p1", 0, 20, observed_time=at(60))])
+    assert store.sample(EVERYTHING, 1).frame["label"].tolist() == [1]
+
+
+def test_labels_of_one_label_time_are_decided_by_arrival_and_then_by_id(store):
+    store.append([prediction(1, "p1"), prediction(2, "p2")])
+    store.append([label("p1", 1, 50, observed_time=at(61)), label("p1", 0, 50, observed_time=at(60))])
+    store.append([label("p2", 0, 50, "a"), label("p2", 1, 50, "b")])
+    frame = store.sample(EVERYTHING, 2).frame
+    assert dict(zip(frame["id"], frame["label"], strict=True)) == {"p1": 1, "p2": 1}
+
+
+def test_a_late_label_reaches_a_window_that_was_sampled_before(store):
+    store.append([prediction(1, "p1")])
+    before = store.sample(EVERYTHING, 1)
+    store.append([label("p1", 1, 10_000)])
+    after = store.sample(EVERYTHING, 1)
+    assert (before.labelled, after.labelled) == (0, 1)
+    assert before.frame["label"].isna().all()
+    assert after.frame["label"].tolist() == [1]
+
+
+def test_a_label_without_its_prediction_waits_for_it(store):
+    store.append([label("p1", 1, 5)])
+    assert store.sample(EVERYTHING, 1).rows == 0
+    store.append([prediction(1, "p1")])
+    assert store.sample(EVERYTHING, 1).labelled == 1
+
+
+def test_a_cut_follows_event_time_and_then_id(store):
+    events = [prediction(second, id) for second, id in ((5, "c"), (5, "a"), (5, "b"), (4, "z"), (6, "0"))]
+    store.append(events)
+    order = [
+        Cursor(at(4), "z"),
+        Cursor(at(5), "a"),
+        Cursor(at(5), "b"),
+        Cursor(at(5), "c"),
+        Cursor(at(6), "0"),
+    ]
+    assert [store.cut(MODEL, 1, BEFORE, size) for size in range(1, 6)] == order
+    assert store.cut(MODEL, 1, BEFORE, 6) is None
+    assert store.cut(MODEL, 1, order[1], 2) == order[3]
+    assert store.first(MODEL, 1, order[3]) == order[4]
+    assert store.first(MODEL, 1, order[4]) is None
+
+
+def test_consecutive_cuts_hold_every_prediction_once(store):
+    store.append([prediction(i // 5, f"p{i:03}") for i in range(100)])
+    after, seen = BEFORE, []
+    while until := store.cut(MODEL, 1, after, 7):
+        sample = store.sample(Span(MODEL, 1, after, until), 100)
+        assert sample.rows == 7
+        seen += sample.frame["id"].tolist()
+        after = until
+    assert len(seen) == len(set(seen)) == 98
+
+
+def test_only_production_predictions_of_the_version_count(store):
+    store.append(
+        [
+            prediction(1, "p1"),
+            prediction(2, "p2", role="shadow"),
+            prediction(3, "p3", role="canary"),
+            prediction(4, "p4", version=2),
+            prediction(5, "p5", model="default/flights"),
+            *(label(f"p{i}", 1, 10) for i in (1, 2, 3, 4)),
+        ]
+    )
+    assert store.sample(EVERYTHING, 10).frame["id"].tolist() == ["p1"]
+    assert sorted(store.sample(Span(MODEL, None, BEFORE, AFTER), 10).frame["id"]) == ["p1", "p4"]
+    assert store.cut(MODEL, 1, BEFORE, 2) is None
+    assert store.labelled_after(MODEL, at(0)) == 2
+    assert [frame["id"].tolist() for frame in store.predictions(MODEL, at(0))] == [["p1", "p4"]]
+
+
+def test_the_watermark_is_the_latest_event_time_and_never_moves_back(store):
+    store.append([prediction(9.000001, "p1")])
+    store.append([prediction(3, "p2")])
+    assert store.watermark(MODEL) == at(9.000001)
+
+
+def test_labelled_after_counts_predictions_and_not_labels(store):
+    store.append([prediction(i, f"p{i}") for i in range(5)])
+    store.append([label("p3", 1, 9), label("p3", 0, 10), label("p4", 1, 9), label("p0", 1, 9)])
+    assert store.labelled_after(MODEL, at(0)) == 2
+    assert store.labelled_after(MODEL, at(3)) == 1
+
+
+def test_features_that_nobody_declared_and_missing_ones_survive(store):
+    store.append(
+        [
+            prediction(1, "p1", features={"followers": 3.5, "place": None}),
+            prediction(2, "p2", features={"place": "Köln \x00 'x' </script>", "new": True}),
+        ]
+    )
+    frame = store.sample(EVERYTHING, 10).frame.set_index("id")
+    assert frame.loc["p1", "followers"] == 3.5
+    assert frame.loc["p1", "place"] is None
+    assert frame.loc["p2", "place"] == "Köln \x00 'x' </script>"
+    assert frame.loc["p2", "new"] is True
+    assert pd.isna(frame.loc["p2", "followers"])
+
+
+def test_served_rows_and_labels_come_back_from_an_instant_on(store):
+    store.append([prediction(i, f"p{i}", raw={"text": f"t{i}", "followers": i}) for i in range(4)])
+    store.append([label(f"p{i}", i % 2, 10 + i) for i in range(4)])
+    rows = pd.concat(store.predictions(MODEL, at(2)))
+    assert rows[["id", "text", "followers"]].values.tolist() == [["p2", "t2", 2], ["p3", "t3", 3]]
+    assert rows["event_time"].tolist() == rows["observed_time"].tolist() == [at(2), at(3)]
+    labels = pd.concat(store.labels(MODEL, at(12)))
+    assert labels[["prediction_id", "label"]].values.tolist() == [["p2", 0], ["p3", 1]]
+    assert labels["label_time"].tolist() == labels["observed_time"].tolist() == [at(12), at(13)]
+
+
+def test_events_come_back_as_they_were_newest_first(store):
+    decisions = [decision(i, reason="stable", numbers={"share": i / 10}) for i in range(5)]
+    others = [prediction(1, "p1"), label("p1", 1, 7, "l1")]
+    store.append([*decisions, *others])
+    assert store.events(MODEL, "decision", 3) == decisions[:1:-1]
+    assert store.events(MODEL, "firing", 3) == []
+    assert store.events(MODEL, "prediction", 3) == [others[0]]
+    assert store.events(MODEL, "label", 3) == [others[1]]
+
+
+def test_what_can_never_be_stored_is_refused_with_the_reason_and_hinders_nothing(store):
+    refusals = store.append(
+        [
+            prediction(1, "p1"),
+            prediction(1, "big", version=10**30),
+            prediction(1, "nan", score=float("nan")),
+            label("p1", 10**20, 1, "big label"),
+            prediction(1, "kept", raw={"count": 10**30}),
+        ]
+    )
+    assert [refusal.event_id for refusal in refusals] == ["big", "nan", "big label"]
+    assert "version" in refusals[0].reason
+    assert "score" in refusals[1].reason
+    assert "label" in refusals[2].reason
+    assert store.sample(EVERYTHING, 10).rows == 2
+    assert pd.concat(store.predictions(MODEL, at(0)))["count"].dropna().tolist() == [1e30]
+
+
+def test_another_reader_sees_what_was_appended_since_it_was_opened(open_store):
+    writer, reader = open_store(), open_store()
+    for number in range(1, 15):
+        writer.append([prediction(number, f"p{number}"), label(f"p{number}", 1, number)])
+        sample = reader.sample(EVERYTHING, 100)
+        assert (sample.rows, sample.labelled) == (number, number)
+        assert reader.watermark(MODEL) == at(number)
