@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -11,8 +12,10 @@ import httpx
 
 from controlplane.errors import Answered, Unreachable
 from observability.ids import new_id
+from pipeline.contract.spec import ModelSpec
+from pipeline.contract.specfile import read_recipe
 
-History = Literal["versions", "windows", "decisions", "firings", "runs"]
+Listing = Literal["versions", "windows", "decisions", "firings", "runs"]
 Json = dict[str, Any]
 
 
@@ -40,9 +43,15 @@ class ControlClient:
     ) -> None:
         self.close()
 
-    def apply(self, model: str, spec: Mapping[str, Any], recipe: Mapping[str, str]) -> Json:
-        """Declare a model; `spec` as JSON with the names of the YAML file."""
-        return self._call("PUT", f"/api/v1/models/{model}", {"spec": dict(spec), "recipe": dict(recipe)})
+    def apply(self, folder: Path) -> Json:
+        """Declare the model of a recipe folder. Raises SpecInvalid with file, line and field."""
+        spec, recipe = read_recipe(folder)
+        return self.apply_spec(spec, recipe)
+
+    def apply_spec(self, spec: ModelSpec, recipe: Mapping[str, str]) -> Json:
+        """Declare a model with its recipe's Python files, name to source."""
+        body = {"spec": spec.model_dump(mode="json", by_alias=True), "recipe": dict(recipe)}
+        return self._call("PUT", f"/api/v1/models/{spec.model}", body)
 
     def models(self) -> list[Json]:
         """The status of every model."""
@@ -53,7 +62,7 @@ class ControlClient:
         """Where a model stands."""
         return self._call("GET", f"/api/v1/models/{model}")
 
-    def history(self, model: str, what: History, limit: int = 100) -> list[Json]:
+    def listing(self, model: str, what: Listing, limit: int = 100) -> list[Json]:
         """What has happened to a model, newest first."""
         found: list[Json] = self._call("GET", f"/api/v1/models/{model}/{what}?limit={limit}")[what]
         return found

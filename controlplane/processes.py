@@ -1,0 +1,145 @@
+"""The processes, put together: the one place where adapters meet the parts that use them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NoReturn
+
+import uvicorn
+from fastapi import FastAPI
+
+from bundle.blobs import BlobStore
+from controlplane.api import Parts, create_app
+from controlplane.api.app import Lifespan
+from controlplane.auth import Authenticator
+from controlplane.credentials import ensure_credentials, let_in
+from controlplane.monitoring import Watch, reconcile_windows
+from controlplane.reconcile import Reconciler
+from controlplane.replayclock import clock_for
+from controlplane.scheduler import Ticker
+from controlplane.settings import Settings
+from controlplane.spooled import SpooledLines
+from controlplane.store import Store, open_engine
+from controlplane.trainer import SubprocessTrainer
+from observability.dead_letters import DeadLetters
+from observability.parquet_store import ParquetLogStore
+from observability.settings import Settings as ShippingSettings
+from observability.shipper import PoisonWindow, Shipper
+from observability.spool_reader import SpoolReader
+
+
+def run_control(settings: Settings) -> None:
+    """REST API, admin pages and the tick, until a signal ends them."""
+    _log_to_stderr()
+    home = settings.folders
+    store = Store(open_engine(settings.database))
+    let_in(store, ensure_credentials(home.credentials))
+    clock, blobs, lines = clock_for(settings, store), BlobStore(home.blobs), SpooledLines(home)
+    reconciler = Reconciler(
+        store=store,
+        trainer=SubprocessTrainer(home),
+        blobs=blobs,
+        clock=clock,
+        lines=lines,
+        lease=settings.lease,
+        instance_silence=settings.instance_silence,
+    )
+    parts = Parts(store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url)
+    app = create_app(parts, _pages(), _ticking(Ticker(reconciler.tick, settings.tick)))
+    try:
+        uvicorn.run(
+            app, host=settings.host, port=settings.port, log_level="warning",
+            proxy_headers=False, server_header=False, timeout_graceful_shutdown=10,
+        )  # fmt: skip
+    finally:
+        lines.close()
+
+
+def run_monitor(settings: Settings) -> None:
+    """Windows cut and scored, until a signal ends it."""
+    from observability.evidently_scores import score_window  # 6 s: only this process waits for it
+
+    _log_to_stderr()
+    home = settings.folders
+    store = Store(open_engine(settings.database))
+    watch = Watch(
+        store=store,
+        logs=ParquetLogStore(home.log_store),
+        blobs=BlobStore(home.blobs),
+        clock=clock_for(settings, store),
+        score=score_window,
+    )
+    ticker = Ticker(lambda: reconcile_windows(watch), settings.monitor_every)
+    ticker.start()
+    _until_signalled().wait()
+    ticker.stop()
+
+
+def run_shipper(settings: Settings) -> None:
+    """Spooled events moved to the log store, until a signal ends it."""
+    _log_to_stderr()
+    home, shipping = settings.folders, ShippingSettings()
+    shipper = Shipper(
+        SpoolReader(home.spool),
+        ParquetLogStore(home.log_store),
+        DeadLetters(home.dead_letters),
+        batch_lines=shipping.batch_lines,
+        poison=PoisonWindow(share=shipping.poison_share),
+    )
+    shipper.run(_until_signalled())
+
+
+def run_serving(settings: Settings) -> NoReturn:
+    """Become the BentoML service, with the token and the key of this data folder."""
+    home = settings.folders
+    credentials = ensure_credentials(home.credentials)
+    environment = {
+        "SERVING_HOME": str(home.root),
+        "SERVING_CONTROL_URL": settings.url,
+        "SERVING_TOKEN": credentials.service.get_secret_value(),
+        "SERVING_PRIVACY_KEY": credentials.privacy_key.get_secret_value(),
+        "SERVING_HOST": settings.host,
+        "SERVING_PORT": str(settings.serving_port),
+    }
+    command = [sys.executable, "-m", "serving"]
+    os.execve(sys.executable, command, {**environment, **os.environ})  # noqa: S606 - our own interpreter
+
+
+def _pages() -> list[Callable[[FastAPI], None]]:
+    """The admin pages, where they are installed."""
+    if find_spec("controlplane.ui.pages") is None:
+        return []
+    mount: Callable[[FastAPI], None] = import_module("controlplane.ui.pages").mount
+    return [mount]
+
+
+def _ticking(ticker: Ticker) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        ticker.start()
+        try:
+            yield
+        finally:
+            ticker.stop()
+
+    return lifespan
+
+
+def _until_signalled() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    return stop
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)

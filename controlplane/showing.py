@@ -1,0 +1,99 @@
+"""Answers of the API as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Json = Mapping[str, Any]
+#: kind of listing to its columns: heading and what stands there
+COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
+    "versions": [
+        ("version", lambda row: row["number"]),
+        ("state", lambda row: row["state"]),
+        ("parent", lambda row: row["parent"]),
+        ("made", lambda row: when(row["made_at"])),
+        ("roc_auc", lambda row: number(row["metrics"].get("roc_auc"))),
+        ("note", lambda row: row["note"]),
+    ],
+    "windows": [
+        ("monitor", lambda row: row["monitor"]),
+        ("version", lambda row: row["version"]),
+        ("until", lambda row: when(row["until_time"])),
+        ("rows", lambda row: row["rows"]),
+        ("labelled", lambda row: row["labelled"]),
+        ("drifted", lambda row: percent(row["verdict"].get("drifted_share"))),
+        ("roc_auc", lambda row: number((row["verdict"].get("error") or {}).get("roc_auc"))),
+    ],
+    "decisions": [
+        ("decided", lambda row: when(row["decided_at"])),
+        ("rule", lambda row: row["rule"]),
+        ("reason", lambda row: row["reason"]),
+        ("detail", lambda row: row["detail"]),
+    ],
+    "runs": [
+        ("run", lambda row: row["key"]),
+        ("state", lambda row: row["state"]),
+        ("asked", lambda row: when(row["asked_at"])),
+        ("attempts", lambda row: row["attempts"]),
+        ("phase", lambda row: (row["progress"] or {}).get("phase")),
+        ("failure", lambda row: (row["failure_message"] or "").partition("\n")[0]),
+    ],
+}
+
+
+def show_listing(console: Console, kind: str, rows: Sequence[Json]) -> None:
+    """A table, newest first."""
+    columns = COLUMNS[kind]
+    table = Table(*(heading for heading, _ in columns))
+    for row in rows:
+        table.add_row(*(cell(value(row)) for _, value in columns))
+    console.print(table)
+
+
+def show_statuses(console: Console, statuses: Sequence[Json]) -> None:
+    """One row for each model."""
+    table = Table("model", "production", "under way", "watermark", "firings", "runs", "promoted", "rejected")
+    for status in statuses:
+        counts = status["counts"]
+        table.add_row(
+            cell(status["model"]),
+            cell(f"v{status['production']['number']}" if status["production"] else None),
+            cell(under_way(status)),
+            cell(when(status["watermark"])),
+            cell(", ".join(f"{count} {kind}" for kind, count in counts["firings"].items() if count)),
+            cell(sum(counts["runs"].values())),
+            cell(counts["promotions"]),
+            cell(counts["rejections"]),
+        )
+    console.print(table)
+
+
+def under_way(status: Json) -> str | None:
+    """What is being trained or rolled out, in words."""
+    if run := status["active_run"]:
+        return f"{run['rule']}: {run['phase'] or run['state']} {run['fraction']:.0%}"
+    if rollout := status["rollout"]:
+        return f"v{rollout['version']} {rollout['state']}"
+    return None
+
+
+def cell(value: object) -> str:
+    """A value as text that the terminal does not read as markup."""
+    return "-" if value is None or value == "" else escape(str(value))
+
+
+def when(instant: str | None) -> str | None:
+    return instant[:16].replace("T", " ") if instant else None
+
+
+def number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
+
+
+def percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0%}"
