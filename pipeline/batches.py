@@ -52,8 +52,9 @@ class Layers:
     def refused(self, batch: str) -> Path:
         return self.root / "refused" / f"{batch}.jsonl"
 
-    def processed(self, batch: str) -> Path:
-        return self.root / "processed" / batch
+    def processed(self, batch: str, fields: str) -> Path:
+        """A batch's rows, typed by one declaration of the raw fields."""
+        return self.root / "processed" / fields[:16] / batch
 
     def refined(self, batch: str, recipe: str) -> Path:
         """The feature columns that one recipe made of a batch."""

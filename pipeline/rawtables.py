@@ -61,7 +61,7 @@ def refined_schema(signature: Signature) -> pa.Schema:
 
 
 class DayWriter:
-    """Writes rows into day=YYYY-MM-DD folders, a file for each day of a portion, holding one portion at a time."""
+    """Writes rows into day=YYYY-MM-DD folders, one file a day and portion, and holds one portion."""
 
     def __init__(self, root: Path, schema: pa.Schema, portion: int = 20_000) -> None:
         self._root, self._schema, self._portion = root, schema, portion
