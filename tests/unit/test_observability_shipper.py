@@ -1,0 +1,301 @@
+"""What the shipper promises about each line: in the store, or in the dead letters, and accounted for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from observability import shipper as shipper_module
+from observability.dead_letters import DeadLetter, DeadLetters
+from observability.events import Event
+from observability.ledger import ledger
+from observability.ports import LogStoreUnavailable, Refusal
+from observability.shipper import PoisonWindow, Shipped, Shipper, TooMuchPoison
+from observability.spool import SpoolWriter, segments_of
+from observability.spool_reader import SpoolLine, SpoolReader
+from tests.event_samples import label, prediction
+
+
+class MemoryStore:
+    """Only as much of a log store as the shipper sees."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, Event] = {}
+        self.unavailable = 0
+        self.refuses: Callable[[Event], bool] = lambda event: False
+
+    def append(self, events: Sequence[Event]) -> list[Refusal]:
+        if self.unavailable:
+            self.unavailable -= 1
+            raise LogStoreUnavailable("away")
+        refused = [event for event in events if self.refuses(event)]
+        self.stored |= {event.id: event for event in events if event not in refused}
+        return [Refusal(event.id, "too strange") for event in refused]
+
+
+class Log:
+    """A spool with a shipper that can die and come back."""
+
+    def __init__(self, root) -> None:
+        self.spool, self.store = root / "spool", MemoryStore()
+        self.letters = DeadLetters(root / "dead")
+        self.start()
+
+    def start(self, **settings) -> None:
+        self.reader = SpoolReader(self.spool)
+        self.shipper = Shipper(self.reader, self.store, self.letters, **settings)
+
+    def restart(self, **settings) -> None:
+        self.reader.close()
+        self.start(**settings)
+
+    def write(self, *lines: bytes | Event) -> None:
+        with SpoolWriter(self.spool / "serving-0") as writer:
+            writer.write([x if isinstance(x, bytes) else x.model_dump_json().encode() for x in lines])
+
+    def account(self) -> tuple[int, int, int, int]:
+        book = ledger(self.spool)
+        assert book.unaccounted == 0
+        return book.spooled, book.indexed, book.dead_lettered, book.waiting
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = Log(tmp_path)
+    yield log
+    log.reader.close()
+
+
+def test_events_reach_the_store_and_poison_the_dead_letters_with_the_reason(log):
+    log.write(prediction(1, "p1"), b"{not json", b"\xff\xfe", b"", b'{"kind":"prediction","id":"x"}', label("p1", 1, 2))
+    assert log.shipper.ship_once() == Shipped(indexed=2, dead_lettered=4)
+    letters = list(log.letters)
+    assert [letter.data for letter in letters] == [b"{not json", b"\xff\xfe", b"", b'{"kind":"prediction","id":"x"}']
+    assert letters[1].base64 is not None
+    assert "model" in letters[3].reason
+    assert {letter.writer for letter in letters} == {"serving-0"}
+    assert [letter.offset for letter in letters] == sorted(letter.offset for letter in letters)
+    assert log.account() == (6, 2, 4, 0)
+
+
+def test_an_unknown_field_or_kind_is_poison(log):
+    extra = prediction(1).model_dump_json().encode().replace(b'"version":1', b'"version":1,"password":"x"')
+    log.write(extra, extra.replace(b'"kind":"prediction"', b'"kind":"spell"'))
+    assert log.shipper.ship_once() == Shipped(indexed=0, dead_lettered=2)
+
+
+def test_an_event_from_the_future_is_poison_and_one_from_the_past_is_not(log):
+    log.write(
+        prediction(600, "future", observed_time=prediction(0).observed_time),
+        label("p", 1, 301, "future label", observed_time=prediction(0).observed_time),
+        prediction(300, "edge", observed_time=prediction(0).observed_time),
+        prediction(-(10**8), "past", observed_time=prediction(0).observed_time),
+    )
+    assert log.shipper.ship_once() == Shipped(indexed=2, dead_lettered=2)
+    assert set(log.store.stored) == {"edge", "past"}
+    assert "ahead" in next(iter(log.letters)).reason
+
+
+def test_an_instant_beyond_the_calendar_is_poison_and_no_crash(log):
+    line = prediction(1).model_dump_json().encode()
+    log.write(line.replace(b"2021-01-16T10:00:01Z", b"0001-01-01T00:00:00+14:00"))
+    assert log.shipper.ship_once() == Shipped(indexed=0, dead_lettered=1)
+
+
+def test_what_the_store_refuses_for_good_is_a_dead_letter(log):
+    log.store.refuses = lambda event: event.id == "p2"
+    log.write(prediction(1, "p1"), prediction(2, "p2"))
+    assert log.shipper.ship_once() == Shipped(indexed=1, dead_lettered=1)
+    assert [letter.reason for letter in log.letters] == ["too strange"]
+
+
+def test_while_the_store_is_away_nothing_moves_and_afterwards_everything_does(log):
+    log.store.unavailable = 1
+    log.write(prediction(1, "p1"), b"poison")
+    with pytest.raises(LogStoreUnavailable):
+        log.shipper.ship_once()
+    assert log.account() == (2, 0, 0, 2)
+    assert list(log.letters) == []
+    log.shipper.ship_once()
+    assert log.account() == (2, 1, 1, 0)
+
+
+def test_running_waits_out_an_absent_store_and_stops_when_told(log, monkeypatch):
+    monkeypatch.setattr(shipper_module, "_FIRST_PAUSE_SECONDS", 0.01)
+    log.store.unavailable = 3
+    log.write(*(prediction(i) for i in range(5)))
+    stop = threading.Event()
+    thread = threading.Thread(target=log.shipper.run, args=(stop,), kwargs={"linger_seconds": 0.01})
+    thread.start()
+    for _ in range(500):
+        if len(log.store.stored) == 5:
+            break
+        stop.wait(0.01)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert log.account() == (5, 5, 0, 0)
+
+
+@pytest.mark.parametrize("step", ["store", "dead letters", "offset"])
+def test_a_shipper_that_dies_after_any_step_moves_no_line_twice(log, monkeypatch, step):
+    log.write(prediction(1, "p1"), b"poison", prediction(2, "p2"))
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    target = {
+        "store": (log.letters, "add"), "dead letters": (log.reader, "commit"), "offset": (log.reader, "delete_shipped"),
+    }[step]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, die)
+        with pytest.raises(KeyboardInterrupt):
+            log.shipper.ship_once()
+    assert log.account()[0] == 3
+    log.restart()
+    log.shipper.ship_once()
+    assert set(log.store.stored) == {"p1", "p2"}
+    assert log.letters.count() == 1
+    assert log.account() == (3, 2, 1, 0)
+
+
+@pytest.mark.parametrize("saves", [0, 1])
+def test_a_death_while_segments_are_deleted_counts_no_line_twice(log, monkeypatch, saves):
+    log.write(prediction(1), b"poison")
+    batch = log.reader.next_batch()
+    log.shipper.ship_once()  # ships, and deletes the closed segment
+    assert segments_of(log.spool / "serving-0") == []
+    log.write(prediction(2), b"poison")
+    real, left = log.reader._save, [1 + saves]
+
+    def save_or_die(offsets):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(offsets)
+
+    monkeypatch.setattr(log.reader, "_save", save_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        log.shipper.ship_once()
+    assert log.account() == (4, 2, 2, 0)
+    log.restart()
+    log.shipper.ship_once()
+    assert log.account() == (4, 2, 2, 0)
+    assert segments_of(log.spool / "serving-0") == []
+    assert len(batch.lines) == 2
+
+
+def test_half_a_dead_letter_of_a_killed_shipper_is_written_anew(tmp_path):
+    letters = DeadLetters(tmp_path)
+    one, two = (DeadLetter.of(SpoolLine("w", "s.jsonl", n, b"x"), "why") for n in (0, 2))
+    letters.add([one])
+    with (tmp_path / "w" / "s.jsonl").open("ab") as file:
+        file.write(two.model_dump_json().encode()[:20])
+    letters.add([one, two])
+    assert list(letters) == [one, two]
+
+
+def test_pure_poison_stops_the_shipper_within_a_thousand_lines_and_loses_nothing(log):
+    log.write(*(f"poison {i}".encode() for i in range(3000)))
+    with pytest.raises(TooMuchPoison, match="5%"):
+        log.shipper.ship_once()
+    assert log.letters.count() <= 1000
+    assert log.account() == (3000, 0, 0, 3000)
+    with pytest.raises(TooMuchPoison):
+        log.shipper.run(threading.Event())
+    log.restart(poison=PoisonWindow(share=1.0))
+    log.shipper.ship_once()
+    assert log.account() == (3000, 0, 3000, 0)
+
+
+def test_a_retry_does_not_count_the_same_poison_twice(log):
+    log.write(*(b"poison" for _ in range(40)))
+    log.store.unavailable = 5
+    for _ in range(5):
+        with pytest.raises(LogStoreUnavailable):
+            log.shipper.ship_once()
+    assert log.shipper.ship_once() == Shipped(indexed=0, dead_lettered=40)
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 12))
+def test_the_poison_limit_holds_at_every_line_however_the_lines_are_batched(outcomes, batch):
+    window, limit = PoisonWindow(share=0.5, size=10), 5
+    expected = any(sum(outcomes[max(0, end - 10) : end]) > limit for end in range(1, len(outcomes) + 1))
+    raised = False
+    try:
+        for start in range(0, len(outcomes), batch):
+            window = window.after(outcomes[start : start + batch])
+    except TooMuchPoison:
+        raised = True
+    assert raised == expected
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(1, 30)),
+        st.tuples(st.just("poison"), st.integers(1, 5)),
+        st.tuples(st.just("half"), st.just(0)),
+        st.tuples(st.just("ship"), st.integers(1, 20)),
+        st.tuples(st.just("die"), st.integers(0, 3)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=timedelta(seconds=5), suppress_health_check=[HealthCheck.too_slow])
+@given(actions=ACTIONS)
+def test_the_ledger_balances_after_whatever_happens(tmp_path_factory, actions):
+    log, made, poison = Log(tmp_path_factory.mktemp("log")), 0, 0
+    for action, number in actions:
+        if action == "write":
+            log.write(*(prediction(i, f"p{made + i}") for i in range(number)))
+            made += number
+        elif action == "poison":
+            log.write(*(b"poison" for _ in range(number)))
+            poison += number
+        elif action == "half" and (segments := segments_of(log.spool / "serving-0")):
+            with segments[-1].open("ab") as file:
+                file.write(b'{"half')
+            poison += 1 if _ends_whole(segments[-1]) else 0
+        elif action == "ship":
+            log.restart(batch_lines=number)
+            log.shipper.ship_once()
+        elif action == "die":
+            _ship_and_die(log, number)
+        assert sum(log.account()[1:]) == log.account()[0]
+    log.restart()
+    while log.shipper.ship_once().lines:
+        pass
+    _, indexed, dead_lettered, waiting = log.account()
+    assert (indexed, waiting) == (made, 0)
+    assert len(log.store.stored) == made
+    assert dead_lettered == log.letters.count() >= poison
+    log.reader.close()
+
+
+def _ends_whole(segment) -> bool:
+    return segment.read_bytes().removesuffix(b'{"half').endswith(b"\n")
+
+
+def _ship_and_die(log: Log, saves: int) -> None:
+    real = log.reader._save
+
+    def save_or_die(offsets) -> None:
+        nonlocal saves
+        if not saves:
+            raise KeyboardInterrupt
+        saves -= 1
+        real(offsets)
+
+    log.reader._save = save_or_die
+    try:
+        log.shipper.ship_once()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        log.restart()
