@@ -1,0 +1,178 @@
+"""The pages over HTTP: with which headers they leave, and how one signs in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from controlplane.api.door import SESSION_COOKIE
+from controlplane.api.parts import Parts
+from controlplane.auth import demand
+from controlplane.errors import Denied, Forbidden, NotFound, Refused, Unauthenticated
+from controlplane.replayclock import ReplayClock
+from controlplane.ui import reading, words
+from controlplane.ui.queries import Reader
+from observability.clock import Clock
+
+HERE: Final = Path(__file__).parent
+#: a token is 46 characters; more than this is no sign-in form
+FORM_LIMIT: Final = 4096
+#: seconds for which a browser stays signed in
+SIGNED_IN: Final = 12 * 3600
+FOLLOW_MS, LOOK_MS = 2000, 5000
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every page needs."""
+
+    parts: Parts
+    reader: Reader
+    #: the machine's clock
+    wall: Clock
+
+
+Page = Callable[[Site, Request], tuple[str, dict[str, Any]]]
+
+
+class Assets(StaticFiles):
+    """Static files, always asked for again: they change with the package, not with the page."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        return response
+
+
+def environment() -> Environment:
+    """Templates that escape everything they write and fail on a name that nobody gave."""
+    loader = FileSystemLoader(HERE / "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    for function in (
+        words.metric, words.when, words.when_utc, words.iso, words.number, words.signed, words.percent, words.count,
+        words.seconds, words.short, reading.reason_words, reading.decision_words, reading.drift_words,
+    ):  # fmt: skip
+        made.filters[function.__name__] = function
+    made.filters["px"] = lambda value: f"{round(value, 1):g}"
+    return made
+
+
+TEMPLATES: Final = environment()
+
+
+def html(name: str, context: Mapping[str, Any], status: int = 200) -> Response:
+    """The template as a page."""
+    body = TEMPLATES.get_template(name).render(context)
+    return HTMLResponse(body, status, {**SECURITY_HEADERS, "Cache-Control": "no-store"})
+
+
+def endpoint(site: Site, page: Page) -> Callable[[Request], Response]:
+    """A page. The application's door has let the caller in before."""
+
+    def answer(request: Request) -> Response:
+        try:
+            name, context = page(site, request)
+        except NotFound as error:
+            return problem(error)
+        return html(name, {**frame(site), **context})
+
+    return answer
+
+
+def frame(site: Site) -> dict[str, Any]:
+    """What the frame of every page shows."""
+    return {
+        "signed_in": True,
+        "now": site.parts.clock.now(),
+        "replayed": isinstance(site.parts.clock, ReplayClock),
+        "follow_ms": FOLLOW_MS,
+        "look_ms": LOOK_MS,
+        "serving_url": site.parts.serving_url,
+        "active": False,
+    }
+
+
+def problem(error: Refused) -> Response:
+    """A page that says what went wrong."""
+    context = {"signed_in": False, "title": type(error).__name__, "message": error.message}
+    return html("problem.html", context, error.status)
+
+
+def local_path(value: str) -> str:
+    r"""The place to go to after signing in, if it is one of ours.
+
+    >>> local_path("/models/default/tweets"), local_path("//evil.example"), local_path("/\\evil.example")
+    ('/models/default/tweets', '/', '/')
+    """
+    clean = value.startswith("/") and not value.startswith(("//", "/\\")) and value.isprintable()
+    return value if clean else "/"
+
+
+def login_page(request: Request) -> Response:
+    """The form that asks for a token."""
+    target = local_path(request.query_params.get("next", "/"))
+    return html("login.html", {"signed_in": False, "target": target, "error": ""})
+
+
+def login_action(site: Site) -> Callable[[Request], Any]:
+    """Sign in with a token, or sign out. Both are posts to /login, which is an open route."""
+
+    async def act(request: Request) -> Response:
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return problem(Forbidden("Sign in from the page itself."))
+        form = await form_of(request)
+        if form.get("leave"):
+            answer = RedirectResponse("/login", 303, dict(SECURITY_HEADERS))
+            answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
+            return answer
+        return await run_in_threadpool(_sign_in, site, request, form)
+
+    return act
+
+
+def _sign_in(site: Site, request: Request, form: Mapping[str, str]) -> Response:
+    token, target = form.get("token", "").strip(), local_path(form.get("next", "/"))
+    address = request.client.host if request.client else "unknown"
+    try:
+        demand(site.parts.authenticator.authenticate(token, address), "read")
+    except Denied as error:
+        message = "That token is not known here." if isinstance(error, Unauthenticated) else error.message
+        return html("login.html", {"signed_in": False, "target": target, "error": message}, error.status)
+    answer = RedirectResponse(target, 303, dict(SECURITY_HEADERS))
+    secure = request.url.scheme == "https"
+    answer.set_cookie(SESSION_COOKIE, token, SIGNED_IN, httponly=True, secure=secure, samesite="strict")
+    return answer
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a small form. Raises HTTPException 413 before more than the limit is held in memory."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_LIMIT:
+            raise HTTPException(413, "the form is too long")
+    fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
+    return {name: values[-1] for name, values in fields.items()}
