@@ -27,7 +27,7 @@ class BlobStore:
         self._root = root
 
     def path(self, digest: str) -> Path:
-        """Where the blob is or would be. Raises ValueError for anything but a digest, so no name can leave the folder."""
+        """Where the blob is or would be. Raises ValueError for anything but a digest: no name leaves the folder."""
         if not _DIGEST.match(digest):
             raise ValueError(f"not a SHA-256 digest: {digest!r}")
         return self._root / digest[:2] / digest

@@ -90,15 +90,9 @@ def check_graph(data: bytes) -> None:
     except Exception as error:
         raise ModelRefused(f"not an ONNX model: {error}") from error
     nodes = [*_nodes(model.graph.node), *(n for f in model.functions for n in _nodes(f.node))]
-    domains = (
-        {i.domain for i in model.opset_import}
-        | {n.domain for n in nodes}
-        | {f.domain for f in model.functions}
-    )
+    domains = {i.domain for i in model.opset_import} | {n.domain for n in nodes} | {f.domain for f in model.functions}
     if foreign := sorted(domains - _DOMAINS):
-        raise ModelRefused(
-            f"the model uses operators of {', '.join(foreign)}: only ai.onnx and ai.onnx.ml are run"
-        )
+        raise ModelRefused(f"the model uses operators of {', '.join(foreign)}: only ai.onnx and ai.onnx.ml are run")
     if any(_is_external(tensor) for tensor in _tensors(model.graph, nodes)):
         raise ModelRefused("the model keeps data outside its bytes")
 

@@ -67,7 +67,10 @@ class Signature(Frozen):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Signature:
-        for kind, names in (("raw", [f.name for f in self.raw]), ("features", [f.name for f in self.features])):
+        for kind, names in (
+            ("raw", [f.name for f in self.raw]),
+            ("features", [f.name for f in self.features]),
+        ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")

@@ -14,6 +14,9 @@ from typing import IO
 
 import httpx
 
+from controlplane.credentials import ensure_credentials
+from controlplane.settings import Settings
+
 STOP_GRACE_SECONDS = 20.0
 RESTART_BACKOFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
 
@@ -139,3 +142,21 @@ def run_until_signalled(supervisor: Supervisor) -> None:
     while not ended:
         supervisor.check()
         time.sleep(0.5)
+
+
+def main(settings: Settings) -> None:
+    """Start everything on this machine and watch over it until Ctrl-C."""
+    home = settings.folders
+    ensure_credentials(home.credentials)
+    supervisor = Supervisor(home.service_logs, {"CONTROLPLANE_HOME": str(home.root)})
+    try:
+        for service in services(settings.url, settings.serving_url):
+            supervisor.start(service)
+            print(f"{service.name} is up")
+        print(
+            f"admin page {settings.url}/, predictions {settings.serving_url}/, "
+            f"tokens in {home.credentials}; Ctrl-C ends"
+        )
+        run_until_signalled(supervisor)
+    finally:
+        supervisor.stop()

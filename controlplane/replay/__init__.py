@@ -1,1 +1,1 @@
-"""Replays a recipe's rows as requests through a running system, with labels that arrive late, and says what happened."""
+"""Replays a recipe's rows as requests through a running system, with late labels, and says what happened."""

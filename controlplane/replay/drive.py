@@ -1,8 +1,8 @@
 """The loop of a replay: send rows, let the clock follow them, and let the system keep up.
 
-A replay compresses months into minutes, but a training run does not get faster. So that a run does not seem to last weeks of
-event time, the stream flows in batches while nothing is being trained and slows to a trickle while something is. Requests
-never stop, so the swap of a version happens under load.
+A replay compresses months into minutes, but a training run does not get faster. So that a run does not seem to last
+weeks of event time, the stream flows in batches while nothing is being trained and slows to a trickle while something
+is. Requests never stop, so the swap of a version happens under load.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Answer:
     prediction_id: str
     score: float
     version: int
-    #: seconds on the replay's monotonic clock
+    #: the machine's time, in seconds since the Unix epoch
     answered_at: float
 
 

@@ -70,11 +70,14 @@ class Traffic:
         }
 
     async def _predict(self, rows: Sequence[ReplayRow]) -> None:
-        body = {"rows": [row.raw for row in rows], "event_times": [row.event_time.isoformat() for row in rows]}
+        body = {
+            "rows": [row.raw for row in rows],
+            "event_times": [row.event_time.isoformat() for row in rows],
+        }
         answer = await self._post("predict", body)
         if answer is None:
             return
-        now = time.monotonic()
+        now = time.time()
         for row, said in zip(rows, answer["predictions"], strict=True):
             answered = Answer(row, said["id"], said["score"], said["version"], now)
             self.answers.append(answered)

@@ -1,1 +1,1 @@
-"""All of the pipeline that others may know: the spec a user writes, what a training run is asked and what it reports."""
+"""All of the pipeline that others may know: the spec a user writes, what a run is asked, what it reports."""

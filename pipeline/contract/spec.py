@@ -201,7 +201,10 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _names_resolve(self) -> ModelSpec:
         self.signature  # noqa: B018 - building it checks the columns
-        for kind, names in (("monitors", [m.name for m in self.monitors]), ("rules", [r.name for r in self.rules])):
+        for kind, names in (
+            ("monitors", [m.name for m in self.monitors]),
+            ("rules", [r.name for r in self.rules]),
+        ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")
@@ -215,9 +218,7 @@ class ModelSpec(Frozen):
 
     @property
     def signature(self) -> Signature:
-        return Signature(
-            model=self.model, task=self.task, raw=self.raw, features=self.features, label=self.label.name
-        )
+        return Signature(model=self.model, task=self.task, raw=self.raw, features=self.features, label=self.label.name)
 
     @property
     def digest(self) -> str:

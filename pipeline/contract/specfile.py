@@ -63,7 +63,7 @@ def _locate(node: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[in
     for part in location:
         step = _step(node, part)
         if step is None:
-            if not field or isinstance(node, yaml.MappingNode) and part == location[-1]:
+            if not field or (isinstance(node, yaml.MappingNode) and part == location[-1]):
                 field.append(str(part))
             continue
         line, node = step

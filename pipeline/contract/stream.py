@@ -12,7 +12,8 @@ class Stream:
     """One source file, cut in two: rows before `train_until` are history, later ones are replayed as requests."""
 
     file: Path
-    train_until: datetime
+    #: None leaves the cut to the replay: five weeks, or two fifths of a shorter period
+    train_until: datetime | None
     #: when a drift was planted; None where the data drifts by itself
     onset: datetime | None
     #: one sentence for people: what these rows are

@@ -1,0 +1,185 @@
+"""`driftgate demo`: starts everything under one data folder, trains a first version, replays a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from bundle.home import Home
+from controlplane.client import ControlClient
+from controlplane.credentials import Credentials, ensure_credentials
+from controlplane.replay.drive import Pace, Replay, is_busy
+from controlplane.replay.narrator import Narrator
+from controlplane.replay.rows import ReplayRow
+from controlplane.replay.source import ReplayRefused, Source, open_source, recipe_folder
+from controlplane.replay.story import show, summarise
+from controlplane.replay.summary import Summary
+from controlplane.replay.traffic import Traffic
+from controlplane.up import Supervisor, run_until_signalled, services
+from pipeline.contract.spec import ModelSpec
+from pipeline.contract.specfile import read_recipe
+
+MARKER: Final = "this-folder-is-a-demo"
+#: single-row requests up to this many rows; a longer stream sends several rows in one
+MANY_ROWS: Final = 12_000
+BATCHES: Final = 40
+TRICKLE: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo is asked: a recipe folder or the name of a shipped one, a file of its own, where its data goes."""
+
+    recipe: str
+    data: Path | None
+    home: Path | None
+    exit: bool
+
+
+def run(demo: Demo, console: Console) -> Summary:
+    """Run the whole loop; returns when the stream has ended and, unless told to exit, the user has pressed Ctrl-C.
+
+    Raises ReplayRefused where the recipe or the file cannot be used.
+    """
+    folder = recipe_folder(demo.recipe)
+    spec, _ = read_recipe(folder)
+    home = Home(_fresh(demo.home or Path("driftgate-data") / f"demo-{spec.model.replace('/', '-')}"))
+    source = open_source(folder, demo.data, home.root)
+    console.print(f"[bold]{spec.model}[/bold]: {spec.description}\n{source.description}")
+    if source.refused:
+        console.print(
+            f"{source.refused} rows were refused at the door; the reasons are kept under {home.layers(spec.model)}"
+        )
+    credentials = ensure_credentials(home.credentials)
+    control_port, serving_port = free_port(8460), free_port(8470)
+    supervisor = Supervisor(home.service_logs, _environment(home, control_port, serving_port), console.print)
+    try:
+        control_url, serving_url = f"http://127.0.0.1:{control_port}", f"http://127.0.0.1:{serving_port}"
+        with console.status("starting the control plane, the monitor, the shipper and serving"):
+            for service in services(control_url, serving_url):
+                supervisor.start(service)
+        with ControlClient(control_url, credentials.admin.get_secret_value()) as control:
+            summary = _loop(console, control, serving_url, credentials, spec, folder, source, home)
+        show(console, summary)
+        console.print(f"admin page: [bold]{control_url}/[/bold]   token: the admin token in {home.credentials}")
+        if not demo.exit:
+            console.print("it stays up until Ctrl-C")
+            run_until_signalled(supervisor)
+        return summary
+    finally:
+        supervisor.stop()
+
+
+def _loop(
+    console: Console,
+    control: ControlClient,
+    serving_url: str,
+    credentials: Credentials,
+    spec: ModelSpec,
+    folder: Path,
+    source: Source,
+    home: Home,
+) -> Summary:
+    control.set_clock(source.train_until)
+    control.apply(folder)
+    _ingest(console, folder, source, home)
+    traffic = Traffic(serving_url, credentials.predict.get_secret_value(), spec.model, spec.label.horizon)
+    with Narrator(console, control, spec.model) as narrator:
+        control.train(spec.model, "the first version")
+        before = _wait_for_first(control, spec.model, narrator, traffic)
+        asyncio.run(_replay(control, traffic, narrator, spec, source.live))
+    first = _first_scores(home, before["production"]["manifest"])
+    return summarise(control, spec.model, traffic, first, source, before)
+
+
+async def _replay(
+    control: ControlClient, traffic: Traffic, narrator: Narrator, spec: ModelSpec, rows: Sequence[ReplayRow]
+) -> None:
+    pace = Pace(rows_per_request=1 + len(rows) // MANY_ROWS, batch=max(50, len(rows) // BATCHES), trickle=TRICKLE)
+    try:
+        await Replay(spec.model, control, traffic, narrator, pace).run(rows, spec.label.horizon)
+    finally:
+        await traffic.close()
+
+
+def _ingest(console: Console, folder: Path, source: Source, home: Home) -> None:
+    command = [sys.executable, "-m", "pipeline.ingest", "--home", str(home.root), "--recipe", str(folder)]
+    command += ["--file", str(source.file), "--until", source.train_until.isoformat()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ReplayRefused(done.stderr.strip())
+    counts = json.loads(done.stdout.splitlines()[-1])
+    console.print(
+        f"ingested {counts['rows']:,} rows before {source.train_until:%Y-%m-%d} as history "
+        f"(label: {counts['label_column']}); {len(source.live):,} later rows will be sent as requests"
+    )
+
+
+def _wait_for_first(control: ControlClient, model: str, narrator: Narrator, traffic: Traffic) -> dict[str, Any]:
+    """The status with the first version in service. Raises ReplayRefused with the reason where there will be none."""
+    while True:
+        status = control.status(model)
+        narrator.look(status, traffic)
+        if status["production"] is not None:
+            return status
+        if not is_busy(status):
+            run, version = control.listing(model, "runs", 1), control.listing(model, "versions", 1)
+            why = run[0]["failure_message"] or (version[0]["gate"]["detail"] if version else "no version was made")
+            raise ReplayRefused(f"no first version: {why}")
+        time.sleep(0.3)
+
+
+def _first_scores(home: Home, manifest: str) -> dict[str, float]:
+    """What the first version says of every replayed row, computed offline from its own files."""
+    out = home.root / "first-version-scores.json"
+    command = [sys.executable, "-m", "pipeline.score", "--home", str(home.root), "--manifest", manifest]
+    subprocess.run([*command, "--rows", str(home.root / "replay.jsonl"), "--out", str(out)], check=True)
+    scores: dict[str, float] = json.loads(out.read_bytes())
+    return scores
+
+
+def _fresh(folder: Path) -> Path:
+    """An empty folder; an earlier demo is removed, anything else is left alone. Raises ReplayRefused."""
+    folder = folder.absolute()
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise ReplayRefused(f"{folder} holds something that is no demo: name another folder with --home")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    return folder
+
+
+def _environment(home: Home, control_port: int, serving_port: int) -> dict[str, str]:
+    return {
+        "CONTROLPLANE_HOME": str(home.root),
+        "CONTROLPLANE_PORT": str(control_port),
+        "CONTROLPLANE_SERVING_PORT": str(serving_port),
+        "CONTROLPLANE_CLOCK": "replay",
+        "CONTROLPLANE_TICK": "1s",
+        "CONTROLPLANE_MONITOR_EVERY": "1s",
+    }
+
+
+def free_port(wanted: int) -> int:
+    """The port if nobody listens on it, else any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ReplayRefused("no free port on 127.0.0.1")

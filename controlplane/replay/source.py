@@ -1,0 +1,96 @@
+"""Where a replay's rows come from: a file, or what the recipe's own `stream.py` prepares; cut in two."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Final
+
+from controlplane.errors import ControlPlaneError
+from controlplane.replay.rows import ReplayRow, read_rows
+from pipeline.contract.specfile import SPEC_FILE
+from pipeline.contract.stream import Stream
+
+STREAM_FILE: Final = "stream.py"
+HISTORY: Final = timedelta(weeks=5)
+#: of a period too short for five weeks of history
+HISTORY_SHARE: Final = 0.4
+
+
+class ReplayRefused(ControlPlaneError):
+    """There is nothing to replay, and why."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source file cut in two at `train_until`."""
+
+    file: Path
+    description: str
+    onset: datetime | None
+    train_until: datetime
+    #: rows at or after train_until, in order
+    live: Sequence[ReplayRow]
+    refused: int
+
+
+def recipe_folder(name: str) -> Path:
+    """The folder of a recipe: a path, or the name of one that is shipped. Raises ReplayRefused."""
+    path = Path(name)
+    if (path / SPEC_FILE).is_file():
+        return path
+    shipped = find_spec("recipes")
+    for root in (shipped.submodule_search_locations or []) if shipped else []:
+        if (Path(root) / name / SPEC_FILE).is_file():
+            return Path(root) / name
+    raise ReplayRefused(f"there is no recipe {name!r}: name a folder with a {SPEC_FILE}, or tweets or flights")
+
+
+def open_source(recipe: Path, data: Path | None, home: Path) -> Source:
+    """The rows to replay. Raises ReplayRefused with what is wrong with the file."""
+    stream = _stream(recipe, data, home)
+    out = home / "replay.jsonl"
+    command = [sys.executable, "-m", "pipeline.stream", "--home", str(home), "--recipe", str(recipe)]
+    done = subprocess.run(
+        [*command, "--file", str(stream.file), "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ReplayRefused(done.stderr.strip())
+    rows = read_rows(out)
+    if not rows:
+        raise ReplayRefused(f"{stream.file}: no row has a label: there is nothing to replay")
+    train_until = stream.train_until or _default_cut(rows)
+    live = [row for row in rows if row.event_time >= train_until]
+    if not live:
+        raise ReplayRefused(f"{stream.file}: no row is later than {train_until.isoformat()}: nothing to replay")
+    refused = json.loads(done.stdout)["refused"]
+    return Source(stream.file, stream.description, stream.onset, train_until, live, refused)
+
+
+def _default_cut(rows: Sequence[ReplayRow]) -> datetime:
+    first, last = rows[0].event_time, rows[-1].event_time
+    return first + min(HISTORY, (last - first) * HISTORY_SHARE)
+
+
+def _stream(recipe: Path, data: Path | None, home: Path) -> Stream:
+    script = recipe / STREAM_FILE
+    if not script.is_file():
+        if data is None:
+            raise ReplayRefused(f"{recipe} has no {STREAM_FILE}: name a file with --data")
+        return Stream(data, None, None, f"rows of {data.name}")
+    found = spec_from_file_location("driftgate_recipe_stream", script)
+    if found is None or found.loader is None:
+        raise ReplayRefused(f"{script} cannot be imported")
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    try:
+        prepared: Stream = module.prepare(data, home)
+    except ValueError as error:
+        raise ReplayRefused(str(error)) from error
+    return prepared
