@@ -47,8 +47,16 @@ class Scorer:
 
     def score(self, raw: Columns) -> tuple[Columns, npt.NDArray[np.float64]]:
         """The features of the rows and the probability of class 1. Raises RecipeError."""
-        features = self._recipe.features(raw)
+        features = self.features(raw)
         return features, self._graph.score(features)
+
+    def features(self, raw: Columns) -> Columns:
+        """The features alone. Raises RecipeError."""
+        return self._recipe.features(raw)
+
+    def score_features(self, features: Columns) -> npt.NDArray[np.float64]:
+        """The probability of class 1 of rows whose features are known."""
+        return self._graph.score(features)
 
     def answer(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """The prediction that belongs to each score: 1 at or above the threshold."""

@@ -130,10 +130,10 @@ def _l2_double(source: str, target: str) -> list[Any]:
     """The vector over its length, in double. A vector of zeros stays what it is, as in Spark.
 
     Where a number is missing the length is, too. Then Spark's answer hangs on how it keeps the vector: as a sparse one,
-    where 1.5 (nonzeros + 1) < size, whose zeros stay zeros, or as a dense one, all of which goes missing.
+    where 1.5 (nonzeros + 1) <= size - 1, whose zeros stay zeros, or as a dense one, all of which goes missing.
     """
     name = f"{target}_{{}}".format
-    numbers = {"zero": 0.0, "one": 1.0, "half": 0.5, "sparse_from": 1.5}
+    numbers = {"zero": 0.0, "one": 1.0, "half": 0.5, "sparse_from": 2.5}
     constants = [
         helper.make_node("Constant", [], [name(key)], value=numpy_helper.from_array(np.full((1, 1), number)))
         for key, number in numbers.items()
@@ -143,7 +143,7 @@ def _l2_double(source: str, target: str) -> list[Any]:
         ("Equal", ["wide", "zero"], "is_zero"), ("Not", ["is_zero"], "is_set"),
         ("Where", ["is_zero", "one", "zero"], "zeros"), ("Where", ["is_set", "one", "zero"], "sets"),
         ("Mul", ["set_count", "half"], "half_sets"), ("Add", ["half_sets", "sparse_from"], "needed"),
-        ("Less", ["needed", "zero_count"], "is_sparse"), ("And", ["is_zero", "is_sparse"], "stays_zero"),
+        ("LessOrEqual", ["needed", "zero_count"], "is_sparse"), ("And", ["is_zero", "is_sparse"], "stays_zero"),
         ("Sqrt", ["square"], "length"), ("Equal", ["length", "zero"], "is_empty"),
         ("Where", ["is_empty", "one", "length"], "divisor"), ("Div", ["wide", "divisor"], "quotient"),
     ]  # fmt: skip
