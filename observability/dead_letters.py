@@ -70,9 +70,7 @@ def _append_new(path: Path, letters: Sequence[DeadLetter]) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         lines = _whole_lines(path.read_bytes())
-        os.ftruncate(
-            descriptor, sum(len(line) + 1 for line in lines)
-        )  # without half a letter of a killed shipper
+        os.ftruncate(descriptor, sum(len(line) + 1 for line in lines))  # without half a letter of a killed shipper
         known = {orjson.loads(line)["offset"] for line in lines}
         fresh = [letter.model_dump_json().encode() for letter in letters if letter.offset not in known]
         write_fully(descriptor, b"".join(line + b"\n" for line in fresh))

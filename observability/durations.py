@@ -18,9 +18,7 @@ def parse_duration(value: Any) -> timedelta:  # noqa: ANN401 - what a user wrote
         return value
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(
-            f"{value!r} is no length of time: write a whole number and s, m, h, d or w, such as 6h"
-        )
+        raise ValueError(f"{value!r} is no length of time: write a whole number and s, m, h, d or w, such as 6h")
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 

@@ -63,18 +63,18 @@ def score_window(
 
     `threshold` is the version's own, above which a score answers 1; the reference's errors need it.
     """
+    frame = sample.frame.reset_index(drop=True)
     pairs = {
-        feature.name: paired(feature, sample.frame, reference.features, check.top_categories)
-        for feature in signature.features
+        feature.name: paired(feature, frame, reference.features, check.top_categories) for feature in signature.features
     }
     with _quiet():
         return WindowVerdict(
             rows=sample.rows,
-            sampled=len(sample.frame),
+            sampled=len(frame),
             labelled=sample.labelled,
-            drift=_drift(sample.frame, pairs, reference, signature, check),
-            quality=_quality(sample.frame, pairs, signature),
-            errors=_errors(sample.frame, reference, min_labels, threshold),
+            drift=_drift(frame, pairs, reference, signature, check),
+            quality=_quality(frame, pairs, signature),
+            errors=_errors(frame, reference, min_labels, threshold),
         )
 
 
@@ -177,9 +177,7 @@ def _plain(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
             columns[feature.name] = pd.to_numeric(column, errors="coerce").astype(float)
         else:
             codes = pd.factorize(column.where(column.notna() & (column != ""), None).astype(object))[0]
-            columns[feature.name] = pd.Series(codes).map(
-                lambda code: None if code < 0 else f"category {code}"
-            )
+            columns[feature.name] = pd.Series(codes).map(lambda code: None if code < 0 else f"category {code}")
     return pd.DataFrame(columns)
 
 
@@ -214,16 +212,12 @@ def error_metrics(
     if len(np.unique(labels)) < 2:
         loss = float(log_loss(labels, scores, labels=[0, 1]))
         return ErrorMetrics(log_loss=loss, error=float(np.mean(labels != predictions)), brier=brier)
-    frame = pd.DataFrame(
-        {"label": labels.astype(int), "prediction": predictions.astype(int), "score": scores}
-    )
+    frame = pd.DataFrame({"label": labels.astype(int), "prediction": predictions.astype(int), "score": scores})
     definition = DataDefinition(
         numerical_columns=["score"],
         categorical_columns=["label", "prediction"],
         classification=[
-            BinaryClassification(
-                target="label", prediction_labels="prediction", prediction_probas="score", pos_label=1
-            )
+            BinaryClassification(target="label", prediction_labels="prediction", prediction_probas="score", pos_label=1)
         ],
     )
     roc_auc, loss, accuracy = _values([RocAuc(), LogLoss(), Accuracy()], frame, None, definition)

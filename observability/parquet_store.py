@@ -37,7 +37,10 @@ _ATTEMPTS: Final = 4
 
 
 class ParquetLogStore:
-    """A LogStore in a folder. Threads may share it."""
+    """A LogStore in a folder. Threads may share it.
+
+    `clock` dates the deletion of merged files, so it is the machine's also in a replay.
+    """
 
     def __init__(
         self,
@@ -71,9 +74,7 @@ class ParquetLogStore:
             try:
                 self._writer.store(groups)
             except (OSError, pa.ArrowException) as error:
-                raise LogStoreUnavailable(
-                    f"the log store {self._folder.parent} cannot be written: {error}"
-                ) from error
+                raise LogStoreUnavailable(f"the log store {self._folder.parent} cannot be written: {error}") from error
         return refusals
 
     def close(self) -> None:
@@ -167,9 +168,7 @@ class ParquetLogStore:
             try:
                 rows = self._run(query, {table: [segment]}, {"time": time})
             except duckdb.IOException as error:
-                raise LogStoreUnavailable(
-                    f"{segment.file} was merged while it was read: begin again"
-                ) from error
+                raise LogStoreUnavailable(f"{segment.file} was merged while it was read: begin again") from error
             if rows.num_rows:
                 yield rows
 

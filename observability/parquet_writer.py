@@ -57,9 +57,7 @@ class SegmentWriter:
         with self._threads:
             self._take_lock()
             manifest = self._manifest.read()
-            added = [
-                segment for group in groups for segment in self._write_new(manifest, group, groups[group])
-            ]
+            added = [segment for group in groups for segment in self._write_new(manifest, group, groups[group])]
             if added:
                 sync_folder(self._folder)
                 manifest = manifest.changed(removed=(), added=added)
@@ -99,9 +97,7 @@ class SegmentWriter:
             pq.write_table(rows, file, compression="zstd", row_group_size=_ROW_GROUP)
             file.flush()
             os.fsync(file.fileno())
-        bounds = {
-            column: pc.min_max(rows[column]).as_py() for column in ("id", "event_time", "observed_time")
-        }
+        bounds = {column: pc.min_max(rows[column]).as_py() for column in ("id", "event_time", "observed_time")}
         return LogSegment(
             file=name,
             table=table,

@@ -59,14 +59,10 @@ def categorical_pair(current: pd.Series, reference: pd.Series, top: int) -> Colu
     """
     now, then = _texts(current), _texts(reference)
     shares = (
-        now[now != ""]
-        .value_counts(normalize=True)
-        .add(then[then != ""].value_counts(normalize=True), fill_value=0)
+        now[now != ""].value_counts(normalize=True).add(then[then != ""].value_counts(normalize=True), fill_value=0)
     )
     ranked = sorted(shares.items(), key=lambda item: (-item[1], str(item[0])))
-    names = {"": "missing"} | {
-        category: f"category {place}" for place, (category, _) in enumerate(ranked[:top])
-    }
+    names = {"": "missing"} | {category: f"category {place}" for place, (category, _) in enumerate(ranked[:top])}
     known = set(then.unique())
     unseen = float((~now.isin(known) & (now != "")).mean()) if len(now) else 0.0
     return ColumnPair(

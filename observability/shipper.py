@@ -125,9 +125,7 @@ class Shipper:
                 events.append((line, self._admitted(line)))
             except EventRefused as error:
                 reasons[line] = str(error)
-        refusals = {
-            refusal.event_id: refusal.reason for refusal in self._store.append([e for _, e in events])
-        }
+        refusals = {refusal.event_id: refusal.reason for refusal in self._store.append([e for _, e in events])}
         reasons |= {line: refusals[event.id] for line, event in events if event.id in refusals}
         return reasons
 

@@ -70,7 +70,7 @@ class SpoolReader:
 
     def next_batch(self, limit: int = 5_000) -> Batch:
         """Up to about `limit` unread lines, shared fairly among the writers; empty when all is read."""
-        folders = writer_folders(self.root)
+        folders = [folder for folder in writer_folders(self.root) if segments_of(folder)]
         share = max(1, limit // max(1, len(folders)))
         lines: list[SpoolLine] = []
         ends: dict[str, int] = {}
