@@ -1,0 +1,1 @@
+"""Claims, measured: `python -m bench.NAME [--full]` each."""
