@@ -23,6 +23,7 @@ from observability.clock import Clock
 from pipeline.contract.spec import ModelSpec
 
 RECENT = 40
+URGENCY = ("bad", "warn", "busy", "ok", "idle")
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class FleetRow:
 
 
 def fleet(reader: Reader, clock: Clock) -> tuple[FleetRow, ...]:
-    """Every model, by id."""
-    return tuple(row_of(reader, model, clock) for model in reader.models())
+    """Every model, those that need somebody first."""
+    rows = (row_of(reader, model, clock) for model in reader.models())
+    return tuple(sorted(rows, key=lambda row: (URGENCY.index(row.status.tone), row.id)))
 
 
 def row_of(reader: Reader, model: Model, clock: Clock, monitor: str | None = None) -> FleetRow:

@@ -9,11 +9,12 @@ from typing import Any
 
 from controlplane.tables import DecisionRecord, Firing, GateRecord, Instance, Version
 from controlplane.ui import heatmap, timeline, words
-from controlplane.ui.charts import Chart, interval_bar
+from controlplane.ui.charts import Chart, Interval, interval_bar
 from controlplane.ui.fleet_page import FleetRow, first_monitor, row_of
 from controlplane.ui.queries import Reader
 from controlplane.ui.reading import (
     Seen,
+    Turn,
     bounds_of,
     interval_of,
     levels_of,
@@ -21,16 +22,27 @@ from controlplane.ui.reading import (
     reigns,
     seen,
     spans_of,
+    turns_of,
     watched_metric,
 )
-from controlplane.ui.runs import RunView, views_of
+from controlplane.ui.runs import views_of
 from controlplane.ui.verdicts import FeatureVerdict
 from observability.clock import Clock
 from pipeline.contract.spec import TRIGGERS, ModelSpec
 
 TIMELINE_WINDOWS, HEAT_WINDOWS, TABLE_WINDOWS = 150, 60, 12
-DECISIONS, RUNS, VERSIONS = 40, 20, 200
+DECISIONS, RUNS, VERSIONS = 400, 20, 200
+EACH = 100
 PREDICTION = "score"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address asks the page for."""
+
+    monitor: str | None = None
+    #: each decision, not those of one reason together
+    every: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,10 @@ class VersionView:
     version: Version
     firing: Firing | None
     gate: GateRecord | None
+    #: the improvement with its bounds, in words
+    improvement: str
+    over_constant: bool
+    #: None where there is nothing to draw, or not on the scale of the others
     bar: Chart | None
 
 
@@ -53,17 +69,17 @@ class Loaded:
     failures: tuple[str, ...]
 
 
-def model_page(reader: Reader, model_id: str, monitor: str | None, clock: Clock, alive: timedelta) -> dict[str, Any]:
+def model_page(reader: Reader, model_id: str, asked: Asked, clock: Clock, alive: timedelta) -> dict[str, Any]:
     """Everything the page shows. Raises NotFound."""
     model = reader.model(model_id)
     spec = ModelSpec.model_validate(model.spec)
     declared = [each.name for each in spec.monitors]
-    name = monitor if monitor in declared else first_monitor(spec, reader.totals(model_id))
+    name = asked.monitor if asked.monitor in declared else first_monitor(spec, reader.totals(model_id))
     head = row_of(reader, model, clock, name)
     versions = reader.versions(model_id, VERSIONS)
     firings = {firing.id: firing for firing in reader.firings(model_id, VERSIONS)}
     windows = seen(reversed(reader.windows(model_id, TIMELINE_WINDOWS, name)))
-    decisions = reader.decisions(model_id, DECISIONS)
+    decisions = reader.decisions(model_id, EACH if asked.every else DECISIONS)
     runs = views_of(reader.runs(model_id, RUNS), firings, versions, clock.now())
     return {
         "head": head,
@@ -77,7 +93,8 @@ def model_page(reader: Reader, model_id: str, monitor: str | None, clock: Clock,
         "steps": [heatmap.key_cell(step, step >= 4) for step in range(len(heatmap.STEPS))],
         "windows": windows[-TABLE_WINDOWS:][::-1],
         "window_ids": {window.row.id for window in windows} | cause_windows(decisions),
-        "decisions": decisions,
+        "decisions": [Turn(each, each.decided_at, 1) for each in decisions] if asked.every else turns_of(decisions),
+        "every": asked.every,
         "decision_count": reader.decision_count(model_id),
         "versions": version_views(versions, firings, reader.gate_verdicts(model_id)),
         "runs": runs,
@@ -185,20 +202,24 @@ def version_views(
 ) -> tuple[VersionView, ...]:
     """The versions, newest first; all interval bars have one scale."""
     found = {number: interval for number, gate in gates.items() if (interval := interval_of(gate))}
-    against = [each for number, each in found.items() if (gates[number].numbers.get("champion") is not None)]
-    reach = max((max(abs(each.low), abs(each.high)) for each in against or found.values()), default=1.0) or 1.0
+    against = {number for number in found if gates[number].numbers.get("champion") is not None}
+    drawn = [found[number] for number in against or found]
+    reach = max((max(abs(each.low), abs(each.high)) for each in drawn), default=1.0) or 1.0
     views = []
     for version in versions:
         gate, interval = gates.get(version.number), found.get(version.number)
-        bar = interval_bar(interval, reach, interval_words(gate)) if gate and interval else None
-        views.append(VersionView(version, firings.get(version.firing_id), gate, bar))
+        said = interval_words(interval) if interval else ""
+        shown = interval is not None and version.number in (against or found)
+        bar = interval_bar(interval, reach, said) if interval and shown else None
+        over = interval is not None and version.number not in against
+        views.append(VersionView(version, firings.get(version.firing_id), gate, said, over, bar))
     return tuple(views)
 
 
-def interval_words(gate: GateRecord) -> str:
-    """The improvement in words."""
-    low, high = (words.signed(gate.numbers.get(name)) for name in ("lower", "upper"))
-    return f"{words.signed(gate.numbers.get('difference'))}, between {low} and {high}"
+def interval_words(interval: Interval) -> str:
+    """The improvement with its bounds."""
+    difference, low, high = map(words.signed, (interval.difference, interval.low, interval.high))
+    return f"{difference} [{low}, {high}]"
 
 
 def loaded(instances: Sequence[Instance], model_id: str, production: Version | None) -> Loaded:
@@ -216,6 +237,3 @@ def loaded(instances: Sequence[Instance], model_id: str, production: Version | N
 
 def _is(loaded_version: Mapping[str, Any], model_id: str, number: int | None) -> bool:
     return loaded_version.get("model") == model_id and loaded_version.get("version") == number
-
-
-__all__ = ["RunView", "model_page"]

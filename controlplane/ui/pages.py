@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from controlplane.api.parts import Parts
 from controlplane.ui.fleet_page import fleet
-from controlplane.ui.model_page import model_page
+from controlplane.ui.model_page import Asked, model_page
 from controlplane.ui.queries import Reader
 from controlplane.ui.web import HERE, Assets, Site, endpoint, login_action, login_page
 from controlplane.ui.window_page import window_page
@@ -41,8 +41,9 @@ def _fleet(site: Site, _request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def _model(site: Site, request: Request) -> tuple[str, dict[str, Any]]:
-    monitor, alive = request.query_params.get("monitor"), site.parts.instance_silence
-    return "model.html", model_page(site.reader, _model_id(request), monitor, site.wall, alive)
+    asked = Asked(request.query_params.get("monitor"), "every" in request.query_params)
+    silence = site.parts.instance_silence
+    return "model.html", model_page(site.reader, _model_id(request), asked, site.wall, silence)
 
 
 def _window(site: Site, request: Request) -> tuple[str, dict[str, Any]]:

@@ -172,6 +172,35 @@ def decision_words(decision: DecisionRecord) -> str:
     return f"{decision.rule} {act}: {reason_words(decision.reason)}"
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A decision, or several in a row in which a rule gave the same reason to wait."""
+
+    newest: DecisionRecord
+    since: datetime
+    times: int
+
+
+def turns_of(decisions: Iterable[DecisionRecord]) -> list[Turn]:
+    """The decisions, newest first, with a rule's repeated reason to wait as one; what fired stands alone."""
+    turns: list[Turn] = []
+    #: rule to the place of its latest turn
+    open_at: dict[str, int] = {}
+    for decision in decisions:
+        place = open_at.get(decision.rule)
+        last = turns[place].newest if place is not None else None
+        if place is not None and last is not None and _repeats(decision, last):
+            turns[place] = Turn(last, decision.decided_at, turns[place].times + 1)
+        else:
+            open_at[decision.rule] = len(turns)
+            turns.append(Turn(decision, decision.decided_at, 1))
+    return turns
+
+
+def _repeats(decision: DecisionRecord, last: DecisionRecord) -> bool:
+    return decision.outcome == last.outcome == "wait" and decision.reason == last.reason
+
+
 def drift_words(window: Seen) -> str:
     """How much of a window drifted."""
     total, drifted = len(window.verdict.features), len(window.verdict.drifted)

@@ -19,7 +19,7 @@ class Step:
     """One phase of a run, and whether it is behind, under way or ahead."""
 
     phase: str
-    state: Literal["behind", "now", "ahead"]
+    state: Literal["behind", "at", "ahead"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def steps_of(phase: str) -> tuple[Step, ...]:
     """The phases in order, seen from one of them.
 
     >>> [step.state for step in steps_of("refine")][:3]
-    ['behind', 'now', 'ahead']
+    ['behind', 'at', 'ahead']
     """
     at = PHASES.index(phase) if phase in PHASES else (len(PHASES) if phase == "done" else -1)
-    return tuple(Step(name, "behind" if n < at else "now" if n == at else "ahead") for n, name in enumerate(PHASES))
+    return tuple(Step(name, "behind" if n < at else "at" if n == at else "ahead") for n, name in enumerate(PHASES))
 
 
 def views_of(

@@ -32,6 +32,25 @@ FORM_LIMIT: Final = 4096
 SIGNED_IN: Final = 12 * 3600
 FOLLOW_MS, LOOK_MS = 2000, 5000
 
+#: functions that templates use by their names
+FILTERS: Final[tuple[Callable[..., str], ...]] = (
+    words.count,
+    words.day,
+    words.iso,
+    words.metric,
+    words.number,
+    words.percent,
+    words.seconds,
+    words.short,
+    words.signed,
+    words.title,
+    words.when,
+    words.when_utc,
+    reading.decision_words,
+    reading.drift_words,
+    reading.reason_words,
+)
+
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -71,10 +90,7 @@ def environment() -> Environment:
     """Templates that escape everything they write and fail on a name that nobody gave."""
     loader = FileSystemLoader(HERE / "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for function in (
-        words.metric, words.when, words.when_utc, words.iso, words.number, words.signed, words.percent, words.count,
-        words.seconds, words.short, reading.reason_words, reading.decision_words, reading.drift_words,
-    ):  # fmt: skip
+    for function in FILTERS:
         made.filters[function.__name__] = function
     made.filters["px"] = lambda value: f"{round(value, 1):g}"
     return made

@@ -33,6 +33,20 @@ def metric(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
+def title(text: str) -> str:
+    """The text with a capital in front; the rest as it is.
+
+    >>> title("log loss"), title("ROC AUC")
+    ('Log loss', 'ROC AUC')
+    """
+    return text[:1].upper() + text[1:]
+
+
+def day(instant: datetime | None) -> str:
+    """An instant's day."""
+    return NONE if instant is None else f"{instant.astimezone(UTC):%-d %b %Y}"
+
+
 def when(instant: datetime | None) -> str:
     """An instant to the minute, without its zone: the column's head names it.
 
@@ -81,14 +95,14 @@ def percent(value: Any, digits: int = 0) -> str:  # noqa: ANN401 - whatever was 
     """A share in per cent; never rounded to nothing where there is something.
 
     >>> percent(0.5), percent(0.0004), percent(None) == NONE
-    ('50 %', '< 1 %', True)
+    ('50%', '<1%', True)
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return NONE
     least = 10.0 ** -(digits + 2)
     if 0 < value < least:
-        return f"< {least * 100:.{digits}f} %"
-    return f"{value * 100:.{digits}f} %"
+        return f"<{least * 100:.{digits}f}%"
+    return f"{value * 100:.{digits}f}%"
 
 
 def count(value: Any) -> str:  # noqa: ANN401 - whatever was stored
