@@ -65,7 +65,9 @@ class Reconciler:
         self._outbox()
 
     def _runs(self, now: datetime) -> None:
-        while (run := self.store.claim_next_run(self.owner, self.lease)) is not None:
+        key = ""
+        while (run := self.store.claim_next_run(self.owner, self.lease, key)) is not None:
+            key = run.key
             self.at("claimed")
             _unless_stale(self._start, run, now)
         for run in self.store.held_runs(self.owner):

@@ -32,9 +32,7 @@ class Counting(Database):
         """The model's totals."""
         with self._reading() as session:
             fired = session.exec(
-                select(Firing.trigger, func.count())
-                .where(Firing.model == model_id)
-                .group_by(col(Firing.trigger))
+                select(Firing.trigger, func.count()).where(Firing.model == model_id).group_by(col(Firing.trigger))
             ).all()
             ran = session.exec(
                 select(TrainingRun.state, func.count())

@@ -122,9 +122,7 @@ class Decisions(Database):
     def firings_of(self, keys: Sequence[str]) -> dict[str, Firing]:
         """The firings with these ids."""
         with self._reading() as session:
-            return {
-                firing.id: firing for firing in session.exec(select(Firing).where(col(Firing.id).in_(keys)))
-            }
+            return {firing.id: firing for firing in session.exec(select(Firing).where(col(Firing.id).in_(keys)))}
 
     def fired_causes(self, model_id: str) -> frozenset[tuple[str, str]]:
         """(rule, cause) of every firing of the model."""

@@ -31,16 +31,12 @@ class Fleet(Database):
             query = select(Instance).where(Instance.reported_at >= since)
             return session.exec(query.order_by(col(Instance.id))).all()
 
-    def add_token(
-        self, name: str, sha256: str, scopes: Sequence[str], expires_at: datetime | None = None
-    ) -> bool:
+    def add_token(self, name: str, sha256: str, scopes: Sequence[str], expires_at: datetime | None = None) -> bool:
         """Let this token in. False where it is known already."""
         with self._writing() as session:
             if session.exec(select(Token).where(Token.sha256 == sha256)).first():
                 return False
-            token = Token(
-                id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=self._wall.now()
-            )
+            token = Token(id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=self._wall.now())
             token.expires_at = expires_at
             session.add(token)
             return True

@@ -17,15 +17,13 @@ from pipeline.contract.training import Failure, Made, Progress, TrainingReport
 class Runs(Database):
     """Verbs about training runs."""
 
-    def claim_next_run(self, owner: str, lease: timedelta) -> TrainingRun | None:
-        """The oldest active run that nobody holds, now held by this owner under a new epoch."""
+    def claim_next_run(self, owner: str, lease: timedelta, after: str = "") -> TrainingRun | None:
+        """The first active run behind a key that nobody holds, now held by this owner under a new epoch."""
         with self._writing() as session:
             now = database_now(session)
             free = or_(col(TrainingRun.lease_until).is_(None), col(TrainingRun.lease_until) <= now)
-            query = select(TrainingRun).where(col(TrainingRun.state).in_(ACTIVE), free)
-            run = session.exec(
-                query.order_by(col(TrainingRun.key)).limit(1).with_for_update(skip_locked=True)
-            ).first()
+            query = select(TrainingRun).where(TrainingRun.key > after, col(TrainingRun.state).in_(ACTIVE), free)
+            run = session.exec(query.order_by(col(TrainingRun.key)).limit(1).with_for_update(skip_locked=True)).first()
             if run is None:
                 return None
             run.epoch += 1
@@ -37,9 +35,7 @@ class Runs(Database):
     def held_runs(self, owner: str) -> Sequence[TrainingRun]:
         """The active runs that this owner holds, or held last."""
         with self._reading() as session:
-            query = select(TrainingRun).where(
-                col(TrainingRun.state).in_(ACTIVE), TrainingRun.lease_owner == owner
-            )
+            query = select(TrainingRun).where(col(TrainingRun.state).in_(ACTIVE), TrainingRun.lease_owner == owner)
             return session.exec(query.order_by(col(TrainingRun.key))).all()
 
     def mark_started(self, key: str, epoch: int, now: datetime) -> None:
@@ -51,9 +47,7 @@ class Runs(Database):
             run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, RunState.RUNNING)
             run.started_at = now
             session.add(run)
-            self._tell(
-                session, "run", run.model, {"run": key, "state": run.state, "attempt": run.attempts}, now
-            )
+            self._tell(session, "run", run.model, {"run": key, "state": run.state, "attempt": run.attempts}, now)
 
     def record_progress(self, key: str, epoch: int, lease: timedelta, progress: Progress | None) -> None:
         """Renew the lease and remember how far the run is. Raises StaleEpoch."""
@@ -129,9 +123,7 @@ class Runs(Database):
     def active_run(self, model_id: str) -> TrainingRun | None:
         """The model's run that has not ended: at most one."""
         with self._reading() as session:
-            query = select(TrainingRun).where(
-                TrainingRun.model == model_id, col(TrainingRun.state).in_(ACTIVE)
-            )
+            query = select(TrainingRun).where(TrainingRun.model == model_id, col(TrainingRun.state).in_(ACTIVE))
             return session.exec(query).first()
 
     def last_asked_at(self, model_id: str) -> datetime | None:

@@ -32,9 +32,7 @@ class Windows(Database):
             self._tell(session, "verdict", window.model, _told(row), now)
             return True
 
-    def rescore_window(
-        self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime
-    ) -> None:
+    def rescore_window(self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime) -> None:
         """Replace a window's verdict by a later revision, which knows more labels. The window itself never
         moves.
         """
@@ -75,9 +73,7 @@ class Windows(Database):
             newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
             return session.exec(query.order_by(*newest).limit(limit)).all()
 
-    def windows_since(
-        self, model_id: str, version: int, since: datetime, limit: int = 60
-    ) -> Sequence[ScoredWindow]:
+    def windows_since(self, model_id: str, version: int, since: datetime, limit: int = 60) -> Sequence[ScoredWindow]:
         """The newest windows of a version that were cut since an instant, oldest first."""
         with self._reading() as session:
             query = select(ScoredWindow).where(
@@ -86,9 +82,7 @@ class Windows(Database):
             newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
             return session.exec(query.order_by(*newest).limit(limit)).all()[::-1]
 
-    def observe(
-        self, model_id: str, version: int, watermark: datetime, labelled_new: int, now: datetime
-    ) -> None:
+    def observe(self, model_id: str, version: int, watermark: datetime, labelled_new: int, now: datetime) -> None:
         """Remember the newest facts about a version."""
         with self._writing() as session:
             row = Observation(
