@@ -103,7 +103,8 @@ def latest_labelled(layers: Layers, batches: list[Batch], recipe: str, limit: in
     moment = cutoff.isoformat()
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        frame: pd.DataFrame = connection.execute(query, [moment, moment, limit]).to_arrow_table().to_pandas()
+        table = connection.sql(query, params=[moment, moment, limit]).to_arrow_table()
+    frame: pd.DataFrame = table.to_pandas()
     frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True)
     return frame.iloc[::-1].reset_index(drop=True)
 

@@ -101,11 +101,21 @@ def raw_columns_of(frame: pd.DataFrame, fields: Iterable[RawField]) -> Columns:
 
 def _column(frame: pd.DataFrame, name: str, field: RawField) -> Column:
     if name not in frame:
-        empty = None if field.type == "string" else np.nan
-        return np.full(len(frame), empty, dtype=object if field.type == "string" else np.float64)
+        return _missing(field, len(frame))
     if field.type == "string":
         return np.array([None if pd.isna(value) else value for value in frame[name]], dtype=object)
     return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def raw_columns_for(raw: Columns, fields: Iterable[RawField], rows: int) -> Columns:
+    """The columns of other fields, such as an earlier version's; those that are not there are missing."""
+    return {field.name: raw.get(field.name, _missing(field, rows)) for field in fields}
+
+
+def _missing(field: RawField, rows: int) -> Column:
+    if field.type == "string":
+        return np.full(rows, None, dtype=object)
+    return np.full(rows, np.nan)
 
 
 def refine(layers: Layers, engine: Engine, step: Refine) -> list[Batch]:

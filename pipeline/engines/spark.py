@@ -97,7 +97,9 @@ class SparkEngine:
         rows = rows.parquet(str(source))
         if step.by_id:
             rows = rows.repartition("id")
-        made = rows.mapInPandas(partial(_apply, step, step.by_id), schema).repartition("day")
+        made = rows.mapInPandas(partial(_apply, step, step.by_id), schema)
+        if step.by_id:
+            made = made.repartition("day")
         unfinished = target.with_name(f"{target.name}.partial")
         shutil.rmtree(unfinished, ignore_errors=True)
         try:

@@ -1,0 +1,140 @@
+"""Makes a version's files: ONNX, features, golden rows, reference, manifest; the gate's rows; the Bento."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bundle.blobs import BlobStore
+from bundle.columns import Columns
+from bundle.manifest import FEATURES, GOLDEN, MODEL, REFERENCE, Manifest
+from bundle.signature import Signature
+from observability.reference import FEATURES_PART, SCORES_PART
+from pipeline.dataset import Rows
+from pipeline.engines.base import Scores
+from pipeline.errors import PipelineError
+
+SAMPLE: Final = 10_000
+_GOLDEN_HELD_OUT, _GOLDEN_CHANGED = 20, 20
+_SERVICE: Final = '''"""Serves this version, and others that the control plane promotes."""
+
+from serving.service import DriftgateService
+
+__all__ = ["DriftgateService"]
+'''
+
+
+def golden_rows(signature: Signature, raw: Columns, scores: Scores, held_out: int) -> bytes:
+    """Raw rows with the scores of the training engine: some held-out ones, some with unseen and missing values."""
+    rows = len(scores)
+    picked = [*_spread(0, held_out, _GOLDEN_HELD_OUT), *_spread(held_out, rows, _GOLDEN_CHANGED)]
+    golden = {
+        "schema_version": 1,
+        "rows": [raw_row(signature, raw, index) for index in picked],
+        "scores": [float(scores[index]) for index in picked],
+    }
+    return json.dumps(golden, ensure_ascii=True, indent=1, allow_nan=False).encode()
+
+
+def raw_row(signature: Signature, raw: Columns, index: int) -> dict[str, Any]:
+    """One row as a caller would send it: missing fields left out, integers and booleans as such."""
+    row: dict[str, Any] = {}
+    for field in signature.raw:
+        value = raw[field.name][index]
+        if value is None or (not isinstance(value, str) and math.isnan(value)):
+            continue
+        kinds = {"string": str, "integer": int, "number": float, "boolean": bool}
+        row[field.name] = kinds[field.type](value)
+    return row
+
+
+def _spread(start: int, end: int, count: int) -> list[int]:
+    """At most `count` places, evenly over a range."""
+    return [int(i) for i in np.unique(np.linspace(start, end - 1, min(count, end - start)).round())]
+
+
+def reference_table(signature: Signature, train: Rows, holdout: Rows, scores: Scores) -> bytes:
+    """Parquet: features of training rows (part features); scores and labels of held-out rows (part scores)."""
+    trained = _part(signature, train, FEATURES_PART, np.full(len(train), np.nan), np.full(len(train), np.nan))
+    scored = _part(signature, holdout, SCORES_PART, scores, holdout.labels.astype(np.float64))
+    return _parquet(pd.concat([trained, scored], ignore_index=True))
+
+
+def _part(signature: Signature, rows: Rows, part: str, scores: Scores, labels: Scores) -> pd.DataFrame:
+    frame = pd.DataFrame({name: rows.features[name] for name in signature.feature_names})
+    frame = frame.assign(part=part, score=scores, label=labels)
+    return frame if len(frame) <= SAMPLE else frame.sample(SAMPLE, random_state=0).sort_index()
+
+
+def gate_rows(holdout: Rows, challenger: Scores, champion: Scores | None) -> bytes:
+    """Parquet: id, event_time, label, challenger, champion (NaN where there is none)."""
+    frame = pd.DataFrame({"id": holdout.ids, "event_time": holdout.event_times, "label": holdout.labels})
+    none = np.full(len(holdout), np.nan)
+    return _parquet(frame.assign(challenger=challenger, champion=none if champion is None else champion))
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    return buffer.getvalue()
+
+
+def write_version(blobs: BlobStore, manifest: Manifest, files: dict[str, bytes]) -> str:
+    """Store the files and the manifest that names them. Returns the manifest's digest."""
+    for name, data in files.items():
+        if blobs.put(data) != manifest.files[name]:
+            raise PipelineError(f"{name} changed while it was packaged")
+    return blobs.put(manifest.encode())
+
+
+def version_files(onnx: bytes, features: str, golden: bytes, reference: bytes) -> dict[str, bytes]:
+    return {MODEL: onnx, FEATURES: features.encode(), GOLDEN: golden, REFERENCE: reference}
+
+
+def prepare_bento(home: Path) -> None:
+    """Where the Bento store is, before BentoML is first imported; no telemetry, and no call of uv while building."""
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["BENTOML_HOME"] = str(home)
+    os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+    os.environ["BENTOML_ENABLE_FEATURES"] = "no_image"
+
+
+def build_bento(context: Path, model: str, digest: str, manifest: Manifest, files: dict[str, bytes]) -> str:
+    """A Bento of the service with the version's files inside, made once for each manifest. Returns its tag.
+
+    Raises PipelineError.
+    """
+    import bentoml
+    from bentoml.exceptions import BentoMLException, NotFound
+
+    name, version = model.replace("/", "-"), digest[:16]
+    try:
+        return str(bentoml.bentos.get(f"{name}:{version}").tag)
+    except NotFound:
+        pass
+    (context / "version").mkdir(parents=True, exist_ok=True)
+    (context / "service.py").write_text(_SERVICE, encoding="utf-8")
+    (context / "version" / "manifest.json").write_bytes(manifest.encode())
+    for file, data in files.items():
+        (context / "version" / file).write_bytes(data)
+    before = Path.cwd()
+    try:
+        bento = bentoml.bentos.build(
+            "service:DriftgateService", name=name, version=version, build_ctx=str(context),
+            include=["service.py", "version/*"], labels={"model": name, "manifest": digest},
+            python={"packages": ["driftgate"], "lock_packages": False},
+        )  # fmt: skip
+    except (BentoMLException, ImportError) as error:
+        raise PipelineError(f"the Bento cannot be built: {error}") from error
+    finally:
+        os.chdir(before)
+    return str(bento.tag)
