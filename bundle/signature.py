@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +13,11 @@ Privacy = Literal["keep", "mask", "hash"]
 Task = Literal["binary"]
 
 _MODEL_ID = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,62})/[a-z0-9](?:[a-z0-9-]{0,62})$")
+#: names of the columns that stand beside the raw fields in RAW, and beside the features in samples and references
+RESERVED: Final[dict[str, frozenset[str]]] = {
+    "raw": frozenset({"id", "event_time", "observed_time"}),
+    "features": frozenset({"id", "event_time", "version", "score", "prediction", "label", "part"}),
+}
 _COLUMN = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,127}$")
 
 
@@ -43,6 +48,7 @@ class RawField(Frozen):
 
     name: ColumnName
     type: FieldType
+    #: a row without it is refused
     required: bool = False
     #: keep as it is; mask mentions, e-mail addresses and numbers inside a text; hash to a keyed pseudonym.
     #: A field that is not declared is dropped: the declared fields are the allow-list.
@@ -74,6 +80,9 @@ class Signature(Frozen):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")
+            taken = sorted(RESERVED[kind] & set(names))
+            if taken:
+                raise ValueError(f"{kind}: {', '.join(taken)} is a column of Driftgate's own: choose another name")
         return self
 
     @property

@@ -128,9 +128,13 @@ def _window(window: dict[str, Any]) -> list[_Line]:
     return lines
 
 
+#: waiting for these reasons is the normal course of things
+_QUIET = {"WAIT_STABLE", "WAIT_NOT_DUE", "WAIT_NO_DATA", "WAIT_FEW_LABELS", "WAIT_NO_VERSION"}
+
+
 def _decision(decision: dict[str, Any]) -> list[_Line]:
     fires = decision["outcome"] == "fire"
-    if not fires and decision["reason"] in ("stable", "not due yet", "no data yet", "too few labels"):
+    if not fires and decision["reason"] in _QUIET:
         return []
     text = f"{decision['rule']}: {decision['reason']}: {decision['detail']}"
     what, style = ("FIRES", "bold red") if fires else ("waits", "magenta")

@@ -45,13 +45,16 @@ class LabelColumn(Frozen):
     """A column that holds the truth: as 0/1 or true/false, or as a number to compare."""
 
     column: ColumnName
+    #: 1 where the number is above this; without it the column holds 0/1 or true/false
     above: float | None = None
 
 
 class Label(Frozen):
     """What is predicted, and how long after the event its truth is known."""
 
+    #: its name in listings and in the training columns
     name: ColumnName
+    #: how long after the event the truth is known
     horizon: Duration
     #: the first of these that a file has is used
     sources: tuple[LabelColumn, ...] = Field(alias="from", min_length=1)
@@ -60,7 +63,9 @@ class Label(Frozen):
 class Entry(Frozen):
     """The user's code. The feature function is shipped inside every version; the pipeline function trains it."""
 
+    #: file.py:function, raw columns to feature columns
     features: EntryPoint
+    #: file.py:function, the signature to an unfitted pipeline
     pipeline: EntryPoint
 
 
@@ -71,14 +76,17 @@ class Training(Frozen):
     rows: int = Field(default=50_000, ge=100)
     #: share of them, the last in time, that is held out to evaluate and to gate
     holdout: float = Field(default=0.2, gt=0, lt=0.9)
+    #: fewer labelled rows before the cut-off make no version
     min_rows: int = Field(default=200, ge=50)
 
 
 class DriftCheck(Frozen):
     """How a window's columns are compared with the reference: Evidently's tests and their thresholds."""
 
+    #: Evidently's test for numeric columns, and from (or, for a p-value, below) where a column has drifted
     numeric_method: Literal["ks", "wasserstein", "jensenshannon", "psi"] = "ks"
     numeric_threshold: float = Field(default=0.001, gt=0)
+    #: the same for categorical columns
     categorical_method: Literal["jensenshannon", "psi", "chisquare"] = "jensenshannon"
     categorical_threshold: float = Field(default=0.1, gt=0)
     #: categories beyond the most frequent ones of both windows are pooled into one
@@ -89,11 +97,13 @@ class Monitor(Frozen):
     """Which windows are looked at, and how."""
 
     name: Name
+    #: by count or by time
     window: WindowSpec
     #: predictions of a window that are looked at, those with the smallest sample keys
     sample: int = Field(default=5_000, ge=100)
     #: fewer labels than this give no error metrics
     min_labels: int = Field(default=100, ge=10)
+    #: how columns are compared with the reference
     drift: DriftCheck = DriftCheck()
 
 
@@ -108,7 +118,9 @@ class DriftRule(_Rule):
 
     kind: Literal["drift"]
     monitor: Name
+    #: from this share of drifted features on
     drifted_share: float = Field(gt=0, le=1)
+    #: windows with fewer rows are not judged
     min_rows: int = Field(default=100, ge=1)
 
 
@@ -117,7 +129,9 @@ class NoveltyRule(_Rule):
 
     kind: Literal["novelty"]
     monitor: Name
+    #: from this share of rows on
     unseen_share: float = Field(gt=0, le=1)
+    #: the features that are looked at
     features: tuple[ColumnName, ...] = Field(min_length=1)
     min_rows: int = Field(default=100, ge=1)
 
@@ -133,7 +147,9 @@ class ScheduleRule(_Rule):
     """Schedule-driven: at the times of a cron expression (UTC) or at a fixed interval."""
 
     kind: Literal["schedule"]
+    #: five fields, in UTC
     cron: str | None = None
+    #: counted from when the first version went into production
     every: Duration | None = None
 
     @model_validator(mode="after")
@@ -149,7 +165,9 @@ class MetricRule(_Rule):
     kind: Literal["metric"]
     monitor: Name
     metric: ErrorMetric
+    #: fires when the metric is below this, or ...
     below: float | None = None
+    #: ... above this
     above: float | None = None
 
     @model_validator(mode="after")
@@ -170,32 +188,50 @@ TRIGGERS: dict[str, str] = {
 class Gate(Frozen):
     """What a challenger must show before it replaces the champion, on labelled rows that neither has learned from."""
 
+    #: what is compared
     metric: ErrorMetric = "roc_auc"
     #: the lower confidence bound of the improvement must be above this
     margin: float = 0.0
+    #: of the lower bound, one-sided
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    #: fewer held-out rows than this prove nothing
     min_rows: int = Field(default=100, ge=20)
+    #: draws of the bootstrap
     resamples: int = Field(default=1_000, ge=100, le=20_000)
 
 
 class ModelSpec(Frozen):
     """A model: what goes in, what is learned, how it is watched, when it is retrained, what proves it better."""
 
+    #: namespace/slug, such as default/tweets
     model: ModelId
+    #: what kind of answer: binary is the probability of class 1
     task: Task
+    #: one sentence for people
     description: str = ""
+    #: whose model it is
     team: str
     #: who is told when the data, not the model, is broken
     data_owner: str
+    #: spark for Spark ML; sklearn where the data fits one process
     engine: Engine = "spark"
+    #: the files that history comes from
     source: Source
+    #: the fields of a request and of a source file; what is not declared is dropped
     raw: tuple[RawField, ...] = Field(min_length=1)
+    #: what is predicted
     label: Label
+    #: the columns that the feature function returns and the model sees
     features: tuple[Feature, ...] = Field(min_length=1)
+    #: the recipe's two functions
     entry: Entry
+    #: which rows a run learns from
     train: Training = Training()
+    #: which windows are looked at
     monitors: tuple[Monitor, ...] = ()
+    #: when the model is retrained
     rules: tuple[Rule, ...] = ()
+    #: what a challenger must show
     gate: Gate = Gate()
 
     @model_validator(mode="after")

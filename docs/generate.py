@@ -1,0 +1,139 @@
+"""Writes the reference pages from the code: `make docs`. A test holds the pages against it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from bundle import signature
+from controlplane import cli, lifecycle, rules
+from controlplane import settings as control_settings
+from observability import events, windows
+from observability import settings as observability_settings
+from pipeline import settings as pipeline_settings
+from pipeline.contract import spec, training
+from serving import settings as serving_settings
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by `make docs` from the code; change it there. -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """File name to text."""
+    return {
+        "model.md": _page("model.yaml", "What a model's spec may say.", _models(SPEC)),
+        "events.md": _page("Events", "What is written to the spool and the log store.", _models(EVENTS)),
+        "runs.md": _page("Training runs", "The files in a run's folder.", _models(RUNS)),
+        "settings.md": _page("Settings", "Environment variables, read once when a process starts.", _settings()),
+        "cli.md": _page("Command line", inspect.cleandoc(cli.__doc__ or ""), _commands()),
+        "reasons.md": _page("Reasons", "Why a rule fired, or why it waits.", _reasons()),
+    }
+
+
+SPEC: tuple[type[BaseModel], ...] = (
+    spec.ModelSpec, spec.Source, signature.RawField, spec.Label, spec.LabelColumn, signature.Feature, spec.Entry,
+    spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows, spec.DriftCheck, spec.DriftRule,
+    spec.NoveltyRule, spec.VolumeRule, spec.ScheduleRule, spec.MetricRule, spec.Gate,
+)  # fmt: skip
+EVENTS: tuple[type[BaseModel], ...] = (events.PredictionEvent, events.LabelEvent, events.ControlEvent)
+RUNS: tuple[type[BaseModel], ...] = (
+    training.TrainingRequest, training.Progress, training.TrainingReport, training.Made, training.DatasetManifest,
+    training.Parity, training.Failure,
+)  # fmt: skip
+SETTINGS: tuple[type[BaseSettings], ...] = (
+    control_settings.Settings, serving_settings.Settings, pipeline_settings.PipelineSettings,
+    observability_settings.Settings,
+)  # fmt: skip
+
+
+def _page(title: str, intro: str, parts: Iterator[str]) -> str:
+    return f"{NOTE}# {title}\n\n{intro}\n\n" + "\n".join(parts).rstrip() + "\n"
+
+
+def _models(models: tuple[type[BaseModel], ...]) -> Iterator[str]:
+    for model in models:
+        yield f"## {model.__name__}\n\n{inspect.cleandoc(model.__doc__ or '')}\n"
+        yield "| field | type | default | |\n|---|---|---|---|"
+        comments = _comments(model)
+        for name, field in model.model_fields.items():
+            note = comments.get(name, "")
+            yield f"| `{field.alias or name}` | {_type(model, name)} | {_default(field)} | {note} |"
+        yield ""
+
+
+def _comments(model: type[BaseModel]) -> dict[str, str]:
+    """The `#:` comment above each field, also of the classes it inherits from."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base.__module__.startswith("pydantic"):
+            continue
+        comment: list[str] = []
+        for line in inspect.getsource(base).splitlines():
+            text = line.strip()
+            if text.startswith("#:"):
+                comment.append(text[2:].strip())
+            elif match := re.match(r"(\w+): ", text):
+                found[match[1]] = " ".join(comment)
+                comment = []
+            elif not text.startswith("#"):
+                comment = []
+    return found
+
+
+def _type(model: type[BaseModel], name: str) -> str:
+    """The annotation as it is written in the source."""
+    written = next(own[name] for base in model.__mro__ if name in (own := inspect.get_annotations(base)))
+    return f"`{written}`".replace("|", "\\|")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return f"`{type(value).__name__ if isinstance(value, BaseModel) else value}`"
+
+
+def _settings() -> Iterator[str]:
+    for settings in SETTINGS:
+        prefix = settings.model_config.get("env_prefix", "")
+        yield f"## {prefix}*\n\n{inspect.cleandoc(settings.__doc__ or '')}\n"
+        yield "| variable | default | |\n|---|---|---|"
+        comments = _comments(settings)
+        for name, field in settings.model_fields.items():
+            yield f"| `{prefix}{name.upper()}` | {_default(field)} | {comments.get(name, '')} |"
+        yield ""
+
+
+def _commands() -> Iterator[str]:
+    for name, command in sorted(typer.main.get_group(cli.app).commands.items()):
+        yield f"## driftgate {name}\n\n{inspect.cleandoc(command.help or '')}\n"
+        yield "| option | |\n|---|---|"
+        for parameter in command.params:
+            yield f"| `{', '.join(parameter.opts)}` | {getattr(parameter, 'help', None) or ''} |"
+        yield ""
+
+
+def _reasons() -> Iterator[str]:
+    yield "| reason | in words |\n|---|---|"
+    for reason in rules.Reason:
+        yield f"| `{reason.name}` | {reason.value} |"
+    yield "\n## States\n\n| of a version | of a run |\n|---|---|"
+    versions = [state.value for state in lifecycle.VersionState]
+    runs = [state.value for state in lifecycle.RunState]
+    for number in range(max(len(versions), len(runs))):
+        cells = [f"`{states[number]}`" if number < len(states) else "" for states in (versions, runs)]
+        yield f"| {cells[0]} | {cells[1]} |"
+
+
+if __name__ == "__main__":
+    REFERENCE.mkdir(exist_ok=True)
+    for file, text in pages().items():
+        (REFERENCE / file).write_text(text, encoding="utf-8")
+        print(REFERENCE / file)
