@@ -134,9 +134,7 @@ class World:
 
     def finish(self, key: str, made: Made | None = None, failure: Failure | None = None) -> None:
         now = self.clock.now()
-        self.trainer.finish(
-            TrainingReport(key=key, made=made, failure=failure, finished_at=now, seconds=1.0)
-        )
+        self.trainer.finish(TrainingReport(key=key, made=made, failure=failure, finished_at=now, seconds=1.0))
 
     def load_staged(self) -> None:
         """Let one serving instance report everything that it should have loaded."""
