@@ -48,9 +48,7 @@ class CsvSource:
         self._path, self._spec, self._key = path, spec, key
         header = next(self._records(), None)
         if header is None:
-            raise BadSource(
-                f"{path}: the file is empty: expected a header with {', '.join(self._required())}"
-            )
+            raise BadSource(f"{path}: the file is empty: expected a header with {', '.join(self._required())}")
         self._header = [name.strip() for name in header[1]]
         self._check_header()
         self.label_column = self._label_column()

@@ -111,9 +111,7 @@ def _note_label(row: SourceRow, spec: ModelSpec, column: str, tally: Tally) -> N
     tally.labels.append({"id": row.id, "label": row.label, **times, "source": column})
 
 
-def raw_record(
-    identity: str, event_time: datetime, raw: dict[str, Any], fields: Iterable[RawField]
-) -> dict[str, Any]:
+def raw_record(identity: str, event_time: datetime, raw: dict[str, Any], fields: Iterable[RawField]) -> dict[str, Any]:
     """A row of RAW."""
     columns = {RAW_PREFIX + field.name: raw.get(field.name) for field in fields}
     return {"id": identity, "event_time": event_time, **columns}

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from bundle.blobs import BlobStore, digest_of
 from bundle.home import Home
-from bundle.manifest import Manifest
+from bundle.manifest import FEATURES, MODEL, Manifest
 from bundle.recipe import Recipe, load_function
 from bundle.scorer import Scorer
 from pipeline.batches import Batch, Layers
@@ -91,6 +91,18 @@ class _Learned:
 
 
 @dataclass(frozen=True)
+class _Packaged:
+    """A version as it is stored."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+    parity: Parity
+    digest: str
+    gate_rows: str
+    bento_tag: str
+
+
+@dataclass(frozen=True)
 class _Run:
     request: TrainingRequest
     folder: Path
@@ -122,12 +134,19 @@ class _Run:
         parity = prove(scorer, learned.probes, learned.scores)
         late.result()
         self.progress("package", "writing the version")
-        digest = write_version(self._blobs, manifest, files)
-        challenger = scorer.score_features(learned.dataset.holdout.features)
-        rows = self._blobs.put(gate_rows(learned.dataset.holdout, challenger, champion))
-        tag = build_bento(self.folder / "work" / "bento", self.request.spec.model, digest, manifest, files)
+        packaged = self._package(learned, champion, scorer, files, parity)
         self.progress("register", "recording the run in MLflow")
-        return self._register(tracking.result(), learned, champion, manifest, files, parity, digest, rows, tag)
+        return self._register(tracking.result(), learned, champion, packaged)
+
+    def _package(
+        self, learned: _Learned, champion: Scores | None, scorer: Scorer, files: dict[str, bytes], parity: Parity
+    ) -> _Packaged:
+        digest = write_version(self._blobs, scorer.manifest, files)
+        holdout = learned.dataset.holdout
+        rows = self._blobs.put(gate_rows(holdout, scorer.score_features(holdout.features), champion))
+        context = self.folder / "work" / "bento"
+        tag = build_bento(context, self.request.spec.model, digest, scorer.manifest, files)
+        return _Packaged(scorer.manifest, files, parity, digest, rows, tag)
 
     def _load_pipeline(self) -> PipelineFunction:
         """The user's code is run before anything is started for it."""
@@ -194,30 +213,29 @@ class _Run:
         digests = {name: digest_of(data) for name, data in files.items()}
         return Manifest(signature=spec.signature, features_function=function, files=digests), files
 
-    def _register(
-        self, tracking: Tracking, learned: _Learned, champion: Scores | None, manifest: Manifest, files: dict[str, bytes],
-        parity: Parity, digest: str, rows: str, tag: str,
-    ) -> Made:  # fmt: skip
+    def _register(self, tracking: Tracking, learned: _Learned, champion: Scores | None, packaged: _Packaged) -> Made:
         holdout = learned.dataset.holdout
         metrics = metrics_of(holdout.labels, learned.held_out)
         described = self._describe(learned.dataset)
         spec, request = self.request.spec, self.request
         parameters = {
-            "model": spec.model, "engine": spec.engine, "manifest": digest, "bento": tag, "why": request.why[:250],
+            "model": spec.model, "engine": spec.engine, "manifest": packaged.digest, "bento": packaged.bento_tag,
+            "why": request.why[:250],
             "cutoff": request.cutoff.isoformat(), "fingerprint": described.fingerprint,
             "train_rows": described.train_rows, "holdout_rows": described.holdout_rows,
         }  # fmt: skip
         kept = {
-            **{name: files[name] for name in ("model.onnx", "features.py")},
-            "manifest.json": manifest.encode(),
+            **{name: packaged.files[name] for name in (MODEL, FEATURES)},
+            "manifest.json": packaged.manifest.encode(),
             "dataset.json": described.model_dump_json(indent=1).encode(),
         }
         run_id, number = tracking.record(spec.model, request.key, parameters, metrics, kept)
         return Made(
-            manifest=digest, onnx_sha256=manifest.files["model.onnx"], dataset=described, metrics=metrics,
+            manifest=packaged.digest, onnx_sha256=packaged.manifest.files[MODEL], dataset=described, metrics=metrics,
             constant=constant_metrics(learned.dataset.train.labels, holdout.labels),
             champion={} if champion is None else metrics_of(holdout.labels, champion),
-            parity=parity, gate_rows=rows, mlflow_run_id=run_id, mlflow_version=number, bento_tag=tag,
+            parity=packaged.parity, gate_rows=packaged.gate_rows, mlflow_run_id=run_id, mlflow_version=number,
+            bento_tag=packaged.bento_tag,
         )  # fmt: skip
 
     def _describe(self, dataset: Dataset) -> DatasetManifest:

@@ -40,6 +40,6 @@ def prepare(data: Path | None, folder: Path) -> Stream:
         file=file,
         train_until=TRAIN_UNTIL,
         onset=BOTS_FROM,
-        description=f"{rows:,} generated tweets (no real ones are shipped; DATA=file.csv takes real ones): bots come on "
+        description=f"{rows:,} generated tweets (no real ones are shipped; DATA=file.csv takes real ones): bots on "
         f"{BOTS_FROM:%Y-%m-%d}, and on {FATIGUE_FROM:%Y-%m-%d} readers tire of what they used to retweet",
     )
