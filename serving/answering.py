@@ -75,9 +75,7 @@ class Answering:
         try:
             await asyncio.wrap_future(self._spool.write_durably(label_lines(model, truths, now)))
         except SpoolFull as error:
-            raise Refused(
-                503, "spool_full", "labels cannot be remembered now: send them again later"
-            ) from error
+            raise Refused(503, "spool_full", "labels cannot be remembered now: send them again later") from error
         return {"accepted": len(truths)}
 
     def loaded(self) -> dict[str, Any]:
@@ -94,9 +92,7 @@ class Answering:
     def check_alive(self) -> None:
         """Raises Refused where the thread that follows the control plane has died: restart the process."""
         if not self._poller.is_alive():
-            raise Refused(
-                503, "not_alive", "the desired state is no longer followed: see the log, and restart"
-            )
+            raise Refused(503, "not_alive", "the desired state is no longer followed: see the log, and restart")
 
     def check_ready(self) -> None:
         """Raises Refused while a model that should answer cannot."""

@@ -94,7 +94,5 @@ class DesiredCache:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            _log.warning(
-                "the saved desired state %s cannot be read and is passed over: %s", self._path, error
-            )
+            _log.warning("the saved desired state %s cannot be read and is passed over: %s", self._path, error)
             return None

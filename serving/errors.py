@@ -19,9 +19,7 @@ class ServingError(Exception):
 class Refused(ServingError):
     """The request is not answered as asked; says why in the one shape that all errors have."""
 
-    def __init__(
-        self, status: int, code: str, message: str, details: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

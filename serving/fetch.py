@@ -116,7 +116,5 @@ def _limited(response: httpx.Response, digest: str) -> bytes:
 
 def _ok(response: httpx.Response) -> httpx.Response:
     if not response.is_success:
-        raise ControlUnavailable(
-            f"{response.request.method} {response.request.url.path}: {response.status_code}"
-        )
+        raise ControlUnavailable(f"{response.request.method} {response.request.url.path}: {response.status_code}")
     return response

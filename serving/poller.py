@@ -54,11 +54,7 @@ class Poller(threading.Thread):
         wait = self._settings.poll_seconds
         while not self._stopping.is_set():
             answered = self.step(time.monotonic())
-            wait = (
-                self._settings.poll_seconds
-                if answered
-                else min(wait * 2, self._settings.longest_wait_seconds)
-            )
+            wait = self._settings.poll_seconds if answered else min(wait * 2, self._settings.longest_wait_seconds)
             self._stopping.wait(wait)
 
     def stop(self) -> None:

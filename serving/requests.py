@@ -30,9 +30,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_rows(
-    request: Mapping[str, Any], now: datetime
-) -> tuple[list[dict[str, Any]], list[datetime] | None]:
+def read_rows(request: Mapping[str, Any], now: datetime) -> tuple[list[dict[str, Any]], list[datetime] | None]:
     """The rows, and an event time for each where the caller gave them."""
     rows = _items(request, "rows")
     times = request.get("event_times")

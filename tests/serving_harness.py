@@ -96,11 +96,7 @@ def _handler_of(control: ControlStandIn) -> type[BaseHTTPRequestHandler]:
             digest = self.path.removeprefix("/api/v1/blobs/")
             if digest in control.lies:
                 return self._send(200, control.lies[digest])
-            return (
-                self._send(200, control.blobs.get(digest))
-                if digest in control.blobs
-                else self._send(404, b"")
-            )
+            return self._send(200, control.blobs.get(digest)) if digest in control.blobs else self._send(404, b"")
 
         def _desired(self) -> None:
             body = json.dumps(control.desired).encode()

@@ -69,9 +69,7 @@ async def load(address: str, request: bytes, callers: int, seconds: float) -> di
     loop = asyncio.get_running_loop()
     begun = time.perf_counter()
     made = [
-        await loop.create_connection(
-            lambda: Caller(request, begun + seconds, taken, failed), host, int(port)
-        )
+        await loop.create_connection(lambda: Caller(request, begun + seconds, taken, failed), host, int(port))
         for _ in range(callers)
     ]
     async with asyncio.timeout(seconds + 30):

@@ -36,10 +36,7 @@ BENTOML_ROUTES = [
     "/docs", "/openapi.json", "/submit", "/status",
 ]  # fmt: skip
 
-HEAD = (
-    f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
-    "Content-Type: application/json\r\n"
-)
+HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +104,7 @@ def test_open_routes_are_ours_and_say_little(service: ServingProcess) -> None:
         (f"bearer {TOKEN}", 200),
     ],
 )
-def test_only_a_living_token_of_the_right_scope_is_heard(
-    service: ServingProcess, header: str, status: int
-) -> None:
+def test_only_a_living_token_of_the_right_scope_is_heard(service: ServingProcess, header: str, status: int) -> None:
     with service.client(token=None) as stranger:
         response = stranger.post(PREDICT, json={"rows": [ROW]}, headers={"Authorization": header})
     assert response.status_code == status
@@ -127,9 +122,7 @@ def test_only_a_living_token_of_the_right_scope_is_heard(
 )
 def test_nothing_but_json_is_read(client: httpx.Client, content_type: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    response = client.post(
-        PREDICT, content=pickle.dumps(Bomb(str(canary))), headers={"Content-Type": content_type}
-    )
+    response = client.post(PREDICT, content=pickle.dumps(Bomb(str(canary))), headers={"Content-Type": content_type})
 
     assert response.status_code == 415
     assert response.json()["error"]["code"] == "unsupported_media_type"
@@ -214,9 +207,7 @@ def test_a_body_of_exactly_the_limit_is_read(client: httpx.Client) -> None:
         (b'{"rows": [{"followers": 1}], "event_times": ["0001-01-01T00:00:00+14:00"]}', 422, "bad_row"),
     ],
 )
-def test_a_bad_body_is_named_in_the_one_error_shape(
-    client: httpx.Client, body: bytes, status: int, code: str
-) -> None:
+def test_a_bad_body_is_named_in_the_one_error_shape(client: httpx.Client, body: bytes, status: int, code: str) -> None:
     response = client.post(PREDICT, content=body, headers={"Content-Type": "application/json"})
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (status, code)
