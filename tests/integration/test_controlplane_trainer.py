@@ -1,0 +1,222 @@
+"""What every trainer promises, on the one that starts processes and on the one in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from bundle.home import Home
+from controlplane.ports import Trainer
+from controlplane.trainer import ERROR_FILE, STARTED_FILE, MemoryTrainer, SubprocessTrainer
+from observability.ids import new_id
+from pipeline.contract.training import Failure, Progress, TrainingReport, TrainingRequest
+from tests.controlplane_world import RECIPE, START, spec
+
+#: a stand-in for pipeline.run: does what the files in its folder say, and counts how often it was started
+STAND_IN = """
+import os, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+assert (folder / "request.json").exists() and sys.argv[2] == "--home"
+with (folder / "starts").open("a") as starts:
+    starts.write(f"{os.getpid()}\\n")
+while True:
+    if (folder / "do-crash").exists():
+        raise SystemExit("Traceback: it broke")
+    if (folder / "do-finish").exists():
+        os.rename(folder / "do-finish", folder / "report.json")
+        raise SystemExit(0)
+    time.sleep(0.01)
+"""
+
+
+def request() -> TrainingRequest:
+    return TrainingRequest(key=new_id(), spec=spec(), recipe=RECIPE, cutoff=START)
+
+
+class Processes:
+    """Drives the subprocess trainer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder)
+        script = folder / "stand_in.py"
+        script.write_text(STAND_IN)
+        self.trainer: Trainer = SubprocessTrainer(self.home, (sys.executable, str(script)))
+
+    def proceed(self, key: str, progress: Progress) -> None:
+        (self.home.run(key) / "progress.json").write_text(progress.model_dump_json())
+
+    def finish(self, report: TrainingReport) -> None:
+        self._put(report.key, "do-finish", report.model_dump_json())
+
+    def crash(self, key: str) -> None:
+        self._put(key, "do-crash", "")
+
+    def _put(self, key: str, name: str, text: str) -> None:
+        partial = self.home.run(key) / "partial"
+        partial.write_text(text)
+        partial.rename(self.home.run(key) / name)
+
+    def starts(self, key: str) -> list[int]:
+        path = self.home.run(key) / "starts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def close(self) -> None:
+        for starts in self.home.root.glob("runs/*/starts"):
+            (starts.parent / "do-crash").touch()
+            eventually(lambda key=starts.parent.name: not self.trainer.alive(key))
+
+
+class Memory:
+    """Drives the trainer in memory."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.trainer = MemoryTrainer()
+        self.proceed = self.trainer.proceed
+        self.finish = self.trainer.finish
+
+    def crash(self, key: str) -> None:
+        self.trainer.crash(key, "Traceback: it broke")
+
+    def close(self) -> None:
+        pass
+
+
+def eventually(holds: Callable[[], object], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+@pytest.fixture(params=[Processes, Memory])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Processes | Memory]:
+    driver = request.param(tmp_path)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    driver = Processes(tmp_path)
+    yield driver
+    driver.close()
+
+
+def failed(key: str) -> TrainingReport:
+    failure = Failure(code="too_few_rows", message="12 rows")
+    return TrainingReport(key=key, failure=failure, finished_at=START, seconds=1.0)
+
+
+def test_a_run_that_was_never_started_is_not_alive_and_has_no_report(driver):
+    key = new_id()
+    assert not driver.trainer.alive(key)
+    assert driver.trainer.progress(key) is None
+    assert driver.trainer.report(key) is None
+
+
+def test_a_run_is_alive_until_its_report_is_there(driver):
+    asked = request()
+    driver.trainer.start(asked)
+    assert driver.trainer.alive(asked.key)
+    assert driver.trainer.report(asked.key) is None
+    driver.finish(failed(asked.key))
+    eventually(lambda: driver.trainer.report(asked.key))
+
+    assert driver.trainer.report(asked.key) == failed(asked.key)
+    eventually(lambda: not driver.trainer.alive(asked.key))
+
+
+def test_progress_is_what_the_run_last_said(driver):
+    asked = request()
+    driver.trainer.start(asked)
+    progress = Progress(phase="fit", fraction=0.5, message="fitting", at=START)
+    driver.proceed(asked.key, progress)
+    assert driver.trainer.progress(asked.key) == progress
+
+
+def test_a_run_that_dies_without_a_word_has_crashed_with_the_end_of_its_errors(driver):
+    asked = request()
+    driver.trainer.start(asked)
+    driver.crash(asked.key)
+    eventually(lambda: driver.trainer.report(asked.key))
+
+    failure = driver.trainer.report(asked.key).failure
+    assert failure.code == "crashed" and "it broke" in failure.message
+
+
+def test_starting_a_known_key_starts_nothing_new_alive_or_ended(driver):
+    asked = request()
+    driver.trainer.start(asked)
+    driver.trainer.start(asked)
+    driver.finish(failed(asked.key))
+    eventually(lambda: driver.trainer.report(asked.key))
+    driver.trainer.start(asked)
+
+    assert driver.trainer.report(asked.key) == failed(asked.key)
+    if isinstance(driver, Processes):
+        assert len(driver.starts(asked.key)) == 1
+
+
+def test_of_many_that_start_one_key_at_once_one_starts_it(processes):
+    asked = request()
+    others = [Processes(processes.home.root).trainer for _ in range(6)]
+    threads = [Thread(target=trainer.start, args=(asked,)) for trainer in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    eventually(lambda: processes.starts(asked.key))
+    time.sleep(0.2)
+
+    assert len(processes.starts(asked.key)) == 1
+
+
+def test_a_run_killed_by_the_machine_is_known_to_have_crashed_by_another_control_plane(processes):
+    asked = request()
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+    os.kill(processes.starts(asked.key)[0], signal.SIGKILL)
+    another = SubprocessTrainer(processes.home, ("never",))
+    eventually(lambda: another.report(asked.key))
+
+    assert another.report(asked.key).failure.code == "crashed"
+    another.start(asked)
+    assert len(processes.starts(asked.key)) == 1
+
+
+def test_a_control_plane_that_died_before_it_started_the_process_is_made_good_by_the_next(processes):
+    asked = request()
+    processes.home.run(asked.key).mkdir(parents=True)
+    (processes.home.run(asked.key) / "run.lock").touch()
+    assert processes.trainer.report(asked.key) is None
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+
+
+def test_a_report_that_cannot_be_read_is_a_crash_with_the_reason(processes):
+    asked = request()
+    folder = processes.home.run(asked.key)
+    folder.mkdir(parents=True)
+    (folder / STARTED_FILE).touch()
+    (folder / ERROR_FILE).write_text("x" * 10_000)
+    (folder / "report.json").write_text("{")
+
+    failure = processes.trainer.report(asked.key).failure
+    assert failure.code == "crashed" and "cannot be read" in failure.message
+    assert len(failure.message) < 5_000
+
+
+def test_the_process_is_in_a_session_of_its_own_so_it_outlives_the_control_plane(processes):
+    asked = request()
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+    pid = processes.starts(asked.key)[0]
+    assert os.getsid(pid) == pid != os.getsid(0)
