@@ -17,7 +17,7 @@ from bundle.signature import Signature
 from pipeline.batches import replace_tree
 from pipeline.engines.base import Fitted, Labels, PipelineFunction, Scores, Step, short, training_frame
 from pipeline.errors import PipelineCodeError
-from pipeline.onnxports import with_ports
+from pipeline.export import with_ports
 
 OPSET: Final = 17
 

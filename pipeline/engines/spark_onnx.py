@@ -14,7 +14,7 @@ from bundle.signature import Signature
 from pipeline.engines import spark_trees
 from pipeline.engines.base import short
 from pipeline.errors import PipelineCodeError
-from pipeline.onnxports import with_ports
+from pipeline.export import with_ports
 
 OPSET: Final = 15
 
