@@ -37,14 +37,22 @@ class SklearnFitted:
         return np.asarray(probabilities, dtype=np.float64)[:, 1]
 
     def export(self) -> bytes:
-        from skl2onnx import to_onnx
+        from skl2onnx import convert_sklearn
         from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+        from pipeline.engines.sklearn_onnx import CONVERSIONS
 
         kinds = {"numeric": FloatTensorType, "categorical": StringTensorType}
         inputs = [(f.name, kinds[f.type]([None, 1])) for f in self._signature.features]
         options = {id(self._model): {"zipmap": False}}
         try:
-            model = to_onnx(self._model, initial_types=inputs, options=options, target_opset=OPSET)
+            model = convert_sklearn(
+                self._model,
+                initial_types=inputs,
+                options=options,
+                target_opset=OPSET,
+                custom_conversion_functions=CONVERSIONS,
+            )
         except Exception as error:
             raise PipelineCodeError(f"the pipeline cannot be exported to ONNX: {short(error)}") from error
         return with_ports(model, self._signature, LABEL_OUTPUT, SCORE_OUTPUT)
