@@ -53,7 +53,7 @@ def run_control(settings: Settings) -> None:
         instance_silence=settings.instance_silence,
     )
     parts = Parts(store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url)
-    app = create_app(parts, _pages(), _ticking(Ticker(reconciler.tick, settings.tick)))
+    app = create_app(parts, admin_pages(), _ticking(Ticker(reconciler.tick, settings.tick)))
     try:
         uvicorn.run(
             app, host=settings.host, port=settings.port, log_level="warning",
@@ -113,7 +113,7 @@ def run_serving(settings: Settings) -> NoReturn:
     os.execve(sys.executable, command, {**environment, **os.environ})  # noqa: S606 - our own interpreter
 
 
-def _pages() -> list[Callable[[FastAPI], None]]:
+def admin_pages() -> list[Callable[[FastAPI], None]]:
     """The admin pages, where they are installed."""
     if find_spec("controlplane.ui.pages") is None:
         return []

@@ -1,0 +1,278 @@
+"""Nobody gets in without a token, and whatever goes wrong is said in one shape."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from starlette.routing import Mount, Route
+
+from controlplane.api import Parts, create_app
+from controlplane.api.door import APPLY_BYTES, BODY_BYTES, SESSION_COOKIE
+from controlplane.auth import OPEN, OPEN_FOLDER, Authenticator, Throttle, digest_of_token, new_token
+from controlplane.credentials import CredentialsBroken, ensure_credentials, let_in, read_credentials
+from controlplane.processes import admin_pages
+from observability.ids import new_id
+from tests.controlplane_world import MODEL, START, FakeClock, World
+
+SCOPES = ("read", "operate", "service", "predict", "admin")
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+@pytest.fixture
+def tokens(world):
+    made = {scope: new_token() for scope in SCOPES}
+    for scope, token in made.items():
+        world.store.add_token(scope, digest_of_token(token), [scope])
+    return made
+
+
+@pytest.fixture
+def app(world):
+    parts = Parts(world.store, world.blobs, world.clock, Authenticator(world.store))
+    return create_app(parts, admin_pages())
+
+
+@pytest.fixture
+def client(app):
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def leaves(routes) -> Iterator[Route | APIRoute]:
+    """The routes of a table, through every table inside it."""
+    for route in routes:
+        if isinstance(route, Route | APIRoute):
+            yield route
+        elif isinstance(route, Mount):
+            assert route.path + "/" == OPEN_FOLDER, f"a folder that is not on the list: {route.path}"
+        else:
+            yield from leaves(route.original_router.routes)
+
+
+def routes(app) -> list[tuple[str, str]]:
+    """Every method and path of the app's own route table, with values for the parameters."""
+    values = {"sha256": "0" * 64, "instance_id": "serving-1", "slug": "tweets"}
+    return [
+        (method, re.sub(r"{(\w+)}", lambda name: values.get(name[1], "default"), route.path))
+        for route in leaves(app.routes)
+        for method in sorted(route.methods)
+    ]
+
+
+def assert_error(response, status: int) -> dict:
+    assert response.status_code == status
+    (error,) = response.json().values()
+    assert set(response.json()) == {"error"}
+    assert set(error) == {"code", "message", "details"}
+    assert error["code"] and error["message"] and isinstance(error["details"], dict)
+    return error
+
+
+def test_every_route_without_a_token_answers_401_but_those_on_the_list(app, client):
+    paths = routes(app)
+    assert len(paths) > 15
+    for method, path in paths:
+        response = client.request(method, path)
+        if path in OPEN:
+            assert response.status_code == 200 or (method, path) == ("POST", "/login")
+        else:
+            assert response.status_code == 401, (method, path)
+            assert method == "HEAD" or assert_error(response, 401)["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/nowhere", "/api/v1/openapi.json", "/statical", "/healthz/x"])
+def test_what_is_no_route_is_closed_too(client, path):
+    assert_error(client.get(path), 401)
+
+
+@pytest.mark.parametrize("path", ["/static/../api/v1/models", "/static/%2e%2e/api/v1/models"])
+def test_the_open_folder_is_no_way_around_the_door(client, path):
+    assert client.get(path).status_code in (401, 404)
+
+
+@pytest.mark.parametrize(
+    "token", ["", "wrong", "dg_" + "x" * 43, "Bearer", "\x00"], ids=["none", "short", "like", "word", "nul"]
+)
+def test_a_wrong_token_opens_nothing(client, token):
+    assert_error(client.get("/api/v1/models", headers=bearer(token)), 401)
+
+
+def test_each_scope_opens_its_own_routes_only(app, client, tokens):
+    allowed = {
+        "read": {"read", "operate", "admin"}, "operate": {"operate", "admin"}, "service": {"service", "admin"},
+    }  # fmt: skip
+    for method, path in routes(app):
+        if path in OPEN:
+            continue
+        service = path.startswith(("/api/v1/serving", "/api/v1/blobs"))
+        needed = "service" if service else "read" if method in ("GET", "HEAD") else "operate"
+        for scope, token in tokens.items():
+            response = client.request(method, path, headers=bearer(token))
+            forbidden = response.status_code == 403
+            assert forbidden == (scope not in allowed[needed]), (scope, method, path)
+
+
+def test_an_expired_token_is_a_wrong_one(world, client):
+    token = new_token()
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    world.store.add_token("old", digest_of_token(token), ["admin"], past)
+    assert "expired" in assert_error(client.get("/api/v1/models", headers=bearer(token)), 401)["message"]
+
+
+def test_after_ten_wrong_tokens_in_a_minute_even_the_right_one_is_not_looked_at(client, tokens):
+    for _ in range(10):
+        assert client.get("/api/v1/models", headers=bearer("wrong")).status_code == 401
+    assert_error(client.get("/api/v1/models", headers=bearer("wrong")), 429)
+    assert_error(client.get("/api/v1/models", headers=bearer(tokens["admin"])), 429)
+
+
+def test_the_throttle_forgets_after_a_minute_and_counts_each_address_apart(world, tokens):
+    now = [0.0]
+    door = Authenticator(world.store, Throttle(now=lambda: now[0]))
+    for _ in range(10):
+        with pytest.raises(Exception, match="valid token"):
+            door.authenticate("wrong", "10.0.0.1")
+    with pytest.raises(Exception, match="wait a minute"):
+        door.authenticate(tokens["admin"], "10.0.0.1")
+    assert door.authenticate(tokens["admin"], "10.0.0.2").name == "admin"
+    now[0] = 60.0
+    assert door.authenticate(tokens["admin"], "10.0.0.1").name == "admin"
+
+
+def test_forwarded_addresses_are_not_believed(client):
+    codes = [
+        client.get("/api/v1/models", headers=bearer("wrong") | {"X-Forwarded-For": f"10.0.0.{number}"})
+        for number in range(11)
+    ]
+    assert codes[-1].status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/v1/nowhere", None, 404),
+        ("GET", "/api/v1/models/default/nothing", None, 404),
+        ("GET", "/api/v1/models/default/nothing/runs", None, 404),
+        ("DELETE", "/api/v1/models/default/tweets", None, 405),
+        ("GET", "/api/v1/models/default/tweets/runs?limit=0", None, 422),
+        ("POST", "/api/v1/models/default/tweets/runs", {"request_id": "x"}, 422),
+        ("POST", "/api/v1/models/default/tweets/runs", {"request_id": "0" * 36, "more": 1}, 422),
+        ("POST", "/api/v1/models/default/tweets/rollback", {"reason": "why"}, 409),
+        ("POST", "/api/v1/models/default/tweets/rollback", {"reason": ""}, 422),
+        ("PUT", "/api/v1/models/default/tweets", {"spec": {}, "recipe": {"a.py": ""}}, 422),
+        ("PUT", "/api/v1/clock", {"now": "2021-01-01T00:00:00Z"}, 409),
+        ("PUT", "/api/v1/clock", {"now": "2021-01-01T00:00:00"}, 422),
+        ("GET", f"/api/v1/blobs/{'0' * 64}", None, 404),
+        ("GET", "/api/v1/blobs/..%2F..%2Fcontrol.db", None, 404),
+        ("GET", "/api/v1/blobs/abc", None, 422),
+        ("PUT", "/api/v1/serving/instances/a%20b", {"loaded": []}, 422),
+    ],
+)
+def test_every_error_has_one_shape(client, tokens, method, path, body, status):
+    assert_error(client.request(method, path, json=body, headers=bearer(tokens["admin"])), status)
+
+
+def test_a_body_that_is_no_json_has_the_same_shape(client, tokens):
+    headers = bearer(tokens["admin"]) | {"Content-Type": "application/json"}
+    assert_error(client.put("/api/v1/clock", content=b"{", headers=headers), 422)
+
+
+def test_an_unexpected_error_says_nothing_of_its_cause_and_has_the_same_shape(client, tokens, world, monkeypatch):
+    def broken() -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(world.store, "models", broken)
+    response = client.get("/api/v1/models", headers=bearer(tokens["admin"]))
+    assert assert_error(response, 500)["code"] == "internal"
+    assert "secret" not in response.text and "Content-Security-Policy" in response.headers
+
+
+def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(client, tokens):
+    headers = bearer(tokens["admin"]) | {"Content-Type": "application/json"}
+    long = b" " * (BODY_BYTES + 1)
+    path = f"/api/v1/models/{MODEL}"
+    assert_error(client.post(f"{path}/runs", content=long, headers=headers), 413)
+    assert_error(client.post(f"{path}/runs", content=iter([long]), headers=headers), 413)
+    assert_error(client.put(path, content=long, headers=headers), 422)
+    assert_error(client.put(path, content=b" " * (APPLY_BYTES + 1), headers=headers), 413)
+
+
+def test_every_answer_carries_the_security_headers(app, client, tokens):
+    for method, path in [*routes(app), ("GET", "/nowhere")]:
+        for headers in ({}, bearer(tokens["admin"])):
+            response = client.request(method, path, headers=headers)
+            assert "default-src 'none'" in response.headers["content-security-policy"]
+            assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_browser_without_a_session_is_sent_to_the_login_page(client):
+    response = client.get("/", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (303, "/login")
+    assert_error(client.get("/api/v1/models", headers={"Accept": "text/html"}), 401)
+
+
+def test_a_session_cookie_reads_and_changes_things_only_from_our_own_pages(app, tokens):
+    browser = TestClient(app, cookies={SESSION_COOKIE: tokens["operate"]}, base_url="http://testserver")
+    path, body = f"/api/v1/models/{MODEL}/runs", {"request_id": new_id(), "reason": "why"}
+    assert browser.get("/api/v1/models").status_code == 200
+    for headers in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+                    {"Origin": "http://evil.example"}):  # fmt: skip
+        assert_error(browser.post(path, json=body, headers=headers), 403)
+    assert browser.post(path, json=body, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 202
+    assert browser.post(path, json=body, headers={"Origin": "http://testserver"}).status_code == 202
+
+
+def test_credentials_are_made_once_readable_by_their_owner_only_and_kept_as_hashes(world, caplog, capsys):
+    caplog.set_level(logging.DEBUG)
+    path = world.folder / "home" / "credentials.json"
+    made = ensure_credentials(path)
+    let_in(world.store, made)
+    let_in(world.store, ensure_credentials(path))
+
+    assert ensure_credentials(path) == made
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sorted(token.name for token in world.store.tokens()) == ["admin", "predict", "service"]
+    secrets = [secret.get_secret_value() for secret in (made.admin, made.service, made.predict, made.privacy_key)]
+    assert len(set(secrets)) == 4 and all(len(secret) >= 43 for secret in secrets)
+    database = b"".join(file.read_bytes() for file in world.folder.glob("control.db*"))
+    said = repr(made) + str(made) + caplog.text + "".join(capsys.readouterr())
+    for secret in secrets:
+        assert secret.encode() not in database and secret not in said
+
+
+def test_a_broken_credentials_file_is_said_to_be_broken_without_its_contents(tmp_path):
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps({"admin": "dg_secret"}))
+    with pytest.raises(CredentialsBroken) as caught:
+        read_credentials(path)
+    assert "dg_secret" not in str(caught.value)
+
+
+def test_the_spec_of_one_model_cannot_be_applied_as_another_nor_with_files_elsewhere(client, tokens, world):
+    declared = world.spec.model_dump(mode="json", by_alias=True)
+    recipe = world.store.model(MODEL).recipe
+    headers = bearer(tokens["operate"])
+    for path, files in (
+        ("default/other", recipe),
+        ("default/tweets", recipe | {"../evil.py": ""}),
+        ("default/tweets", {"features.py": ""}),
+    ):
+        body = {"spec": declared, "recipe": files}
+        assert assert_error(client.put(f"/api/v1/models/{path}", json=body, headers=headers), 422)
+    assert len(world.store.models()) == 1
+    assert isinstance(world.clock, FakeClock) and world.clock.now() == START
