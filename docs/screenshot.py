@@ -41,5 +41,5 @@ def take(url: str, token: str, out: Path, *, dark: bool = False, width: int = 13
 
 if __name__ == "__main__":
     address, token_file, target, *options = sys.argv[1:]
-    chosen = next((int(option) for option in options if option.isdigit()), 1360)
-    take(address, token_in(Path(token_file)), Path(target), dark="dark" in options, width=chosen, full="full" in options)
+    wide = next((int(option) for option in options if option.isdigit()), 1360)
+    take(address, token_in(Path(token_file)), Path(target), dark="dark" in options, width=wide, full="full" in options)
