@@ -84,9 +84,15 @@ class Poller(threading.Thread):
                 self._adopt(saved)
             return False
         if desired is not None:
-            self._cache.save(desired)
             self._adopt(desired)
+            self._remember(desired)
         return True
+
+    def _remember(self, desired: DesiredState) -> None:
+        try:
+            self._cache.save(desired)
+        except OSError as error:
+            _log.warning("the desired state is not saved, a restart will need the control plane: %s", error)
 
     def _adopt(self, desired: DesiredState) -> None:
         self.slots = self._shelf.arrange(desired, self.slots)  # first: readiness must know what is expected

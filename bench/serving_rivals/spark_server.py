@@ -14,7 +14,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -159,7 +159,7 @@ def _serve(port: int, answer: Callable[[bytes], bytes], folder: Path, manifest: 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    server = HTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     (folder / "ready").write_text(manifest, encoding="utf-8")
     server.serve_forever()
 
