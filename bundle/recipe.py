@@ -114,14 +114,14 @@ class Recipe:
     def features(self, raw: Columns) -> Columns:
         """Feature columns as the model sees them. Raises RecipeError where the function fails."""
         answer = self._features(raw)
+        rows = len(next(iter(raw.values())))
         try:
             columns = model_columns(answer, self._signature)
+            shapes = {name: np.shape(answer[name]) for name in columns}
         except (KeyError, TypeError, ValueError) as error:
             text = error.args[0] if error.args else error
             raise RecipeError(self._file, None, f"the features do not fit the signature: {text}") from error
-        rows = len(next(iter(raw.values())))
-        for name, column in columns.items():
-            if column.shape != (rows,):
-                shape = f"expected {rows} values, got shape {np.shape(column)}"
-                raise RecipeError(self._file, None, f"feature {name!r}: {shape}")
+        for name, shape in shapes.items():
+            if shape != (rows,):
+                raise RecipeError(self._file, None, f"feature {name!r}: expected {rows} values, got shape {shape}")
         return columns

@@ -1,0 +1,113 @@
+"""What was served comes back once, behind the filter, however often and late it is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+
+from bundle.signature import Feature, RawField
+from pipeline.batches import Layers
+from pipeline.contract.spec import ModelSpec
+from pipeline.served import ingest_served
+
+START = datetime(2021, 1, 1, tzinfo=UTC)
+SPEC = ModelSpec.model_validate(
+    {
+        "model": "default/small", "task": "binary", "team": "t", "data_owner": "o", "engine": "sklearn",
+        "source": {"id": "key", "time": "at"},
+        "raw": [
+            RawField(name="text", type="string", privacy="mask"), RawField(name="count", type="integer"),
+            RawField(name="checked", type="boolean"),
+        ],
+        "label": {"name": "yes", "horizon": "1d", "from": [{"column": "hits"}]},
+        "features": [Feature(name="count", type="numeric")],
+        "entry": {"features": "features.py:features", "pipeline": "training.py:pipeline"},
+    }
+)  # fmt: skip
+
+
+class Served:
+    """The two questions that ingest asks a log store."""
+
+    def __init__(self):
+        self.rows, self.marks = [], []
+
+    def answer(self, identity, minute, **raw):
+        moment = START + timedelta(minutes=minute)
+        self.rows.append({"id": identity, "event_time": moment, "observed_time": moment, **raw})
+
+    def label(self, identity, minute, label):
+        moment = START + timedelta(minutes=minute)
+        self.marks.append({"prediction_id": identity, "label": label, "label_time": moment, "observed_time": moment})
+
+    def predictions(self, model, observed_from):
+        yield from self._frames(self.rows, observed_from)
+
+    def labels(self, model, observed_from):
+        yield from self._frames(self.marks, observed_from)
+
+    def _frames(self, rows, observed_from):
+        found = [row for row in rows if row["observed_time"] >= observed_from]
+        if found:
+            yield pd.DataFrame(found)
+
+
+@pytest.fixture
+def served():
+    return Served()
+
+
+@pytest.fixture
+def layers(tmp_path):
+    return Layers(tmp_path)
+
+
+def rows_of(layers, batch):
+    return ds.dataset(layers.raw(batch.name), format="parquet").to_table().to_pylist()
+
+
+def test_rows_come_back_typed_and_filtered(layers, served):
+    served.answer("a", 1, text="hi @jane", count=3, checked=True, surplus="x")
+    served.answer("b", 2, text=None, count=None, checked=None)
+
+    batch = ingest_served(layers, SPEC, served, b"")
+
+    first, second = sorted(rows_of(layers, batch), key=lambda row: row["id"])
+    assert first == {
+        "id": "a", "event_time": START + timedelta(minutes=1), "raw_text": "hi @user", "raw_count": 3,
+        "raw_checked": True,
+    }  # fmt: skip
+    assert [second[name] for name in ("raw_text", "raw_count", "raw_checked")] == [None] * 3
+
+
+def test_reading_again_adds_nothing(layers, served):
+    served.answer("a", 1, text="x", count=1, checked=False)
+    served.label("a", 5, 1)
+
+    assert ingest_served(layers, SPEC, served, b"") is not None
+    assert ingest_served(layers, SPEC, served, b"") is None
+
+
+def test_an_event_that_shows_late_is_taken_and_its_neighbours_are_not_taken_twice(layers, served):
+    served.answer("a", 60, text="x", count=1, checked=False)
+    ingest_served(layers, SPEC, served, b"")
+    served.answer("late", 55, text="y", count=2, checked=True)
+    served.answer("next", 70, text="z", count=3, checked=True)
+
+    batch = ingest_served(layers, SPEC, served, b"")
+
+    assert {row["id"] for row in rows_of(layers, batch)} == {"late", "next"}
+
+
+def test_a_label_without_new_rows_is_a_batch_and_a_second_truth_is_kept_beside_the_first(layers, served):
+    served.answer("a", 1, text="x", count=1, checked=False)
+    served.label("a", 5, 0)
+    ingest_served(layers, SPEC, served, b"")
+    served.label("a", 9, 1)
+
+    batch = ingest_served(layers, SPEC, served, b"")
+
+    assert (batch.rows, batch.labels) == (0, 1)
