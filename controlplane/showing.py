@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 Json = Mapping[str, Any]
 #: kind of listing to its columns: heading and what stands there
@@ -46,10 +46,14 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
 }
 
 
+#: columns that hold sentences
+LONG: Final = frozenset({"note", "detail", "failure"})
+
+
 def show_listing(console: Console, kind: str, rows: Sequence[Json]) -> None:
     """A table, newest first."""
     columns = COLUMNS[kind]
-    table = Table(*(heading for heading, _ in columns))
+    table = Table(*(Column(heading, no_wrap=heading not in LONG) for heading, _ in columns))
     for row in rows:
         table.add_row(*(cell(value(row)) for _, value in columns))
     console.print(table)
@@ -57,7 +61,9 @@ def show_listing(console: Console, kind: str, rows: Sequence[Json]) -> None:
 
 def show_statuses(console: Console, statuses: Sequence[Json]) -> None:
     """One row for each model."""
-    table = Table("model", "production", "under way", "watermark", "firings", "runs", "promoted", "rejected")
+    table = Table(
+        Column("model", no_wrap=True), "production", "under way", "watermark", "firings", "runs", "promoted", "rejected"
+    )
     for status in statuses:
         counts = status["counts"]
         table.add_row(

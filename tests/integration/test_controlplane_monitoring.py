@@ -1,0 +1,256 @@
+"""The monitor's pass: which windows are cut, once, and what is said of them when."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bundle.blobs import BlobStore
+from bundle.manifest import Manifest
+from controlplane.monitoring import Watch, reconcile_windows
+from observability.events import LabelEvent, PredictionEvent
+from observability.ids import sample_key
+from observability.monitors import (
+    DriftVerdict,
+    ErrorMetrics,
+    ErrorVerdict,
+    FeatureDrift,
+    QualityVerdict,
+    WindowVerdict,
+)
+from observability.parquet_store import ParquetLogStore
+from observability.ports import LogStoreUnavailable
+from pipeline.contract.training import Made
+from tests.controlplane_world import MODEL, START, WEEKLY, World, spec
+
+HOURLY = {"name": "hourly", "window": {"kind": "time", "every": "1h"}, "min_labels": 10}
+
+
+class Scores:
+    """A scorer that says what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def __call__(self, sample, reference, signature, check, min_labels, threshold=0.5) -> WindowVerdict:
+        assert list(reference.features) == ["followers", "place"] and threshold == 0.4
+        self.seen.append((sample.rows, sample.labelled))
+        drift = FeatureDrift(
+            feature="followers", method=check.numeric_method, score=0.0, threshold=0.001, drifted=True,
+            missing_share=0.0, reference_missing_share=0.0,
+        )  # fmt: skip
+        enough = sample.labelled >= min_labels
+        metrics = ErrorMetrics(roc_auc=0.6) if enough else ErrorMetrics()
+        return WindowVerdict(
+            rows=sample.rows, sampled=len(sample.frame), labelled=sample.labelled,
+            drift=DriftVerdict(features=(drift,), drifted_share=0.5, prediction=drift),
+            quality=QualityVerdict(missing_share={}, unseen_share={}, out_of_range_share={}),
+            errors=ErrorVerdict(labelled=sample.labelled, metrics=metrics, reference=ErrorMetrics()),
+        )  # fmt: skip
+
+
+class Monitored(World):
+    """A world with a log store and a version whose files can be read."""
+
+    def __init__(self, folder, declared) -> None:
+        super().__init__(folder, declared)
+        self.logs = ParquetLogStore(folder / "logs")
+        self.scores = Scores()
+        self.sent = 0
+
+    def made(self, better: bool = True, champion: bool = True) -> Made:
+        return super().made(better, champion).model_copy(update={"manifest": self._bundle(self.blobs)})
+
+    def _bundle(self, blobs: BlobStore) -> str:
+        frame = pd.DataFrame(
+            {"part": ["features", "scores"], "score": [np.nan, 0.5], "label": [np.nan, 1.0],
+             "followers": [1.0, np.nan], "place": ["x", None]}
+        )  # fmt: skip
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer)
+        files = {name: "0" * 64 for name in ("model.onnx", "features.py", "golden.json")}
+        manifest = Manifest(
+            signature=self.spec.signature, features_function="features", threshold=0.4,
+            files=files | {"reference.parquet": blobs.put(buffer.getvalue())},
+        )  # fmt: skip
+        return blobs.put(manifest.encode())
+
+    def predict(self, count: int, version: int = 1, every: timedelta = timedelta(minutes=1)) -> None:
+        events = []
+        for number in range(self.sent, self.sent + count):
+            at = START + number * every
+            events.append(
+                PredictionEvent(
+                    id=f"p{number:06d}",
+                    model=MODEL,
+                    version=version,
+                    event_time=at,
+                    observed_time=at,
+                    sample_key=sample_key(f"p{number:06d}"),
+                    latency_ms=1.0,
+                    score=0.5,
+                    prediction=1,
+                    raw={"followers": 1.0},
+                    features={"followers": 1.0, "place": "x"},
+                )
+            )
+        self.sent += count
+        assert self.logs.append(events) == []
+
+    def label(self, start: int, stop: int) -> None:
+        events = []
+        for number in range(start, stop):
+            prediction = f"p{number:06d}"
+            events.append(
+                LabelEvent(
+                    id=f"l{number}",
+                    model=MODEL,
+                    prediction_id=prediction,
+                    label=number % 2,
+                    label_time=START,
+                    observed_time=START,
+                    sample_key=sample_key(prediction),
+                )
+            )
+        assert self.logs.append(events) == []
+
+    def watch(self, **changes: object) -> None:
+        parts = {"store": self.store, "logs": self.logs, "blobs": self.blobs, "clock": self.clock}
+        reconcile_windows(Watch(**(parts | {"score": self.scores} | changes)))
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """Minutes after START at which windows begin and end, in order."""
+
+        def minutes(instant):
+            return round((instant - START).total_seconds() / 60)
+
+        rows = reversed(self.store.windows(MODEL))
+        return [(minutes(row.after_time), minutes(row.until_time)) for row in rows]
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = Monitored(tmp_path, spec(monitors=[WEEKLY]))
+    world.to_production()
+    yield world
+    world.logs.close()
+
+
+@pytest.fixture
+def hourly(tmp_path):
+    world = Monitored(tmp_path, spec([], monitors=[HOURLY]))
+    world.to_production()
+    yield world
+    world.logs.close()
+
+
+def test_windows_by_count_are_cut_when_they_are_full_and_never_again(world):
+    world.predict(99)
+    world.watch()
+    assert world.bounds() == []
+    world.predict(251)
+    world.watch()
+    world.watch()
+
+    assert [until for _, until in world.bounds()] == [99, 199, 299]
+    assert world.scores.seen == [(100, 0)] * 3
+    assert [row.revision for row in world.store.windows(MODEL)] == [1, 1, 1]
+
+
+def test_windows_by_time_close_when_the_watermark_has_passed_their_end(hourly):
+    hourly.predict(60)
+    hourly.watch()
+    assert hourly.bounds() == []
+    hourly.predict(1)
+    hourly.watch()
+    assert hourly.bounds() == [(0, 60)]
+
+
+def test_hours_without_predictions_make_no_windows(hourly):
+    hourly.predict(3, every=timedelta(hours=5))
+    hourly.watch()
+    assert hourly.bounds() == [(0, 60), (300, 360)]
+
+
+def test_a_verdict_is_kept_as_the_rules_and_the_pages_read_it(world):
+    world.predict(100)
+    world.watch()
+    verdict = world.store.windows(MODEL)[0].verdict
+    assert verdict["features"]["followers"]["drifted"] is True
+    assert (verdict["drifted_share"], verdict["error"]) == (0.5, None)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def test_errors_are_added_once_when_the_labels_are_due(world):
+    world.predict(100)
+    world.label(0, 60)
+    world.watch()
+    assert world.store.windows(MODEL)[0].verdict["error"] is None
+    world.predict(1439)
+    world.watch()
+    assert world.store.windows(MODEL)[-1].error_at is None
+    world.predict(1)
+    scored = len(world.scores.seen)
+    world.watch()
+    world.watch()
+
+    first = world.store.windows(MODEL)[-1]
+    assert first.verdict["error"] == {"roc_auc": 0.6}
+    assert (first.revision, first.labelled, first.error_at) == (2, 60, START)
+    assert len(world.scores.seen) == scored + 1
+
+
+def test_a_window_with_too_few_labels_waits_another_horizon_and_is_then_settled_without(world):
+    world.predict(100)
+    world.predict(1500)
+    world.watch()
+    assert world.store.windows(MODEL)[-1].error_at is None
+    world.predict(1500)
+    world.watch()
+
+    assert world.store.windows(MODEL)[-1].verdict["error"] == {}
+    assert world.store.windows(MODEL)[-1].error_at == START
+
+
+def test_what_the_rules_need_to_know_is_written_after_the_windows(world):
+    world.predict(150)
+    world.label(0, 40)
+    world.watch()
+    seen = world.store.observation(MODEL, 1)
+    assert seen.watermark == world.store.model(MODEL).monitored_until == START + timedelta(minutes=149)
+    assert seen.labelled_new == 39, "the run's cut-off is START: the row of that instant is not new"
+
+
+def test_a_new_version_starts_windows_of_its_own(world):
+    world.predict(150)
+    world.watch()
+    world.to_production()
+    world.predict(120, version=2)
+    world.watch()
+    windows = world.store.windows(MODEL)
+    assert [(row.version, row.rows) for row in reversed(windows)] == [(1, 100), (2, 100)]
+
+
+def test_while_the_log_store_is_away_nothing_is_said_to_be_known(world, caplog):
+    class Away:
+        def watermark(self, _model):
+            raise LogStoreUnavailable("no answer")
+
+    world.predict(100)
+    world.watch(logs=Away())
+    assert world.store.windows(MODEL) == []
+    assert world.store.model(MODEL).monitored_until is None
+    assert "no answer" in caplog.text
+
+
+def test_a_reference_that_is_gone_stops_the_windows_of_its_model_and_is_told(world, caplog):
+    world.predict(100)
+    world.blobs.path(world.store.production(MODEL).manifest).unlink()
+    world.watch()
+    assert world.store.model(MODEL).monitored_until is None
+    assert "cannot be read" in caplog.text

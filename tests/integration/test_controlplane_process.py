@@ -1,0 +1,97 @@
+"""The control plane as a process of its own, and the command line against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bundle.home import Home
+from controlplane.client import ControlClient
+from controlplane.credentials import read_credentials
+from observability.ids import new_id
+from tests.controlplane_world import MODEL, RECIPE, spec
+
+
+class Running:
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.home = Home(folder)
+        self.environment = os.environ | {
+            "CONTROLPLANE_HOME": str(folder), "CONTROLPLANE_PORT": str(port), "CONTROLPLANE_CLOCK": "replay",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }  # fmt: skip
+        self.process = self.start("control")
+        deadline = time.monotonic() + 30
+        probe_client = ControlClient(f"http://127.0.0.1:{port}", "none")
+        while not probe_client.ready():
+            assert self.process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        token = read_credentials(self.home.credentials).admin.get_secret_value()
+        self.client = ControlClient(f"http://127.0.0.1:{port}", token)
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "controlplane", command], env=self.environment)
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "controlplane", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(tmp_path_factory.mktemp("home"))
+    running.client.apply_spec(spec(), RECIPE)
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def test_the_command_line_shows_a_model_as_a_table_and_as_json(running):
+    table, as_json = running.cli("status"), running.cli("status", MODEL, "--json")
+    assert table.returncode == as_json.returncode == 0, as_json.stderr
+    assert MODEL in table.stdout
+    assert json.loads(as_json.stdout)["spec_digest"] == spec().digest
+
+
+def test_a_refusal_is_one_line_and_exit_code_1(running):
+    refused = running.cli("rollback", MODEL, "--reason", "why")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    assert "no retired version" in refused.stderr
+
+
+def test_wrong_usage_is_exit_code_2_and_a_control_plane_that_is_away_3(running, tmp_path):
+    assert running.cli("train", MODEL).returncode == 2
+    assert running.cli("status", "--home", str(tmp_path)).returncode == 3
+
+
+def test_a_run_asked_for_is_started_and_its_end_is_told_to_the_spool(running):
+    asked = json.loads(running.cli("train", MODEL, "--reason", "try", "--request-id", new_id(), "--json").stdout)
+    deadline = time.monotonic() + 60
+    while running.client.status(MODEL)["active_run"] is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    run = running.client.listing(MODEL, "runs", 1)[0]
+    assert (run["key"], run["state"], run["attempts"]) == (asked["key"], "failed", 1)
+    time.sleep(1.5)
+    spooled = [file.read_text() for file in (running.home.spool / "controlplane").glob("*.jsonl")]
+    assert any(run["key"] in text and '"failed"' in text for text in spooled)
+
+
+def test_it_ends_at_a_signal_and_leaves_the_database_in_order(running):
+    assert running.stop() in (0, -signal.SIGTERM)
+    assert not list(running.home.root.glob("*.db-journal"))
