@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.contract.stream import Stream
 
-ROWS = 24_000
+ROWS = 40_000
 SEED = 2013
 
 

@@ -17,6 +17,11 @@ def pipeline(signature: Signature) -> Pipeline:
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = ColumnTransformer([("categories", encoder, categorical), ("numbers", "passthrough", numeric)])
     trees = HistGradientBoostingClassifier(
-        max_iter=80, learning_rate=0.1, max_leaf_nodes=15, early_stopping=False, random_state=0
+        max_iter=60,
+        learning_rate=0.08,
+        max_leaf_nodes=8,
+        min_samples_leaf=60,
+        early_stopping=False,
+        random_state=0,
     )
     return Pipeline([("columns", columns), ("trees", trees)])
