@@ -134,7 +134,7 @@ def figures_of(medians: dict[str, float]) -> dict[str, float]:
 
 def main() -> int:
     full = "--full" in sys.argv[1:]
-    count, seconds = (7, 10.0) if full else (3, 3.0)
+    count, seconds = (7, 10.0) if full else (3, 2.5)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-serving-") as folder, ExitStack() as stack:
         rivals = started(stack, Path(folder))
