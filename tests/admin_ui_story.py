@@ -153,7 +153,7 @@ class Story:
     def window(
         self, spec: ModelSpec, version: int, end: datetime, verdict: dict[str, Any], settled: bool, first: bool = False
     ) -> ScoredWindow:
-        after = EPOCH if first else end - SPAN
+        after = EPOCH if first else end - (SPAN if spec.model == TWEETS else timedelta(days=14))
         row = ScoredWindow(
             id="w-" + digest(spec.model, version, end)[:24], model=spec.model, version=version,
             monitor=spec.monitors[0].name, spec_digest="0f5e1c2a9b7d4e68", after_time=after, after_id="",
