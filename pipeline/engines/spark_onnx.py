@@ -1,4 +1,4 @@
-"""A fitted Spark ML pipeline as ONNX: onnxmltools, with its faults mended (docs: decisions, ONNX export)."""
+"""A fitted Spark ML pipeline as ONNX: onnxmltools, with its faults mended."""
 
 from __future__ import annotations
 
