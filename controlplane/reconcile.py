@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from pydantic import ValidationError
+
 from bundle.blobs import BlobStore
 from controlplane.errors import BrokenEvidence, ControlPlaneError, StaleEpoch
 from controlplane.gate import judge
@@ -69,9 +71,9 @@ class Reconciler:
         while (run := self.store.claim_next_run(self.owner, self.lease, key)) is not None:
             key = run.key
             self.at("claimed")
-            _unless_stale(self._start, run, now)
+            _undisturbed(self._start, run, now)
         for run in self.store.held_runs(self.owner):
-            _unless_stale(self._poll, run, now)
+            _undisturbed(self._poll, run, now)
 
     def _start(self, run: TrainingRun, now: datetime) -> None:
         self.trainer.start(TrainingRequest.model_validate(run.request))
@@ -139,8 +141,11 @@ class Reconciler:
             LOG.warning("the outbox waits: %s", error)
 
 
-def _unless_stale(act: Callable[[TrainingRun, datetime], None], run: TrainingRun, now: datetime) -> None:
+def _undisturbed(act: Callable[[TrainingRun, datetime], None], run: TrainingRun, now: datetime) -> None:
+    """One run's trouble is tried again at the next tick, and keeps nothing else from its step."""
     try:
         act(run, now)
     except StaleEpoch as error:
         LOG.warning("run %s: %s", run.key, error)
+    except (OSError, ValidationError):
+        LOG.exception("run %s could not take its step", run.key)

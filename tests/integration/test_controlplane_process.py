@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,17 +79,24 @@ def test_wrong_usage_is_exit_code_2_and_a_control_plane_that_is_away_3(running, 
     assert running.cli("status", "--home", str(tmp_path)).returncode == 3
 
 
-def test_a_run_asked_for_is_started_and_its_end_is_told_to_the_spool(running):
-    asked = json.loads(running.cli("train", MODEL, "--reason", "try", "--request-id", new_id(), "--json").stdout)
+def eventually(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
-    while running.client.status(MODEL)["active_run"] is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.1)
+
+
+def test_a_run_that_the_machine_kills_is_told_as_crashed_to_people_and_to_the_spool(running):
+    asked = json.loads(running.cli("train", MODEL, "--reason", "try", "--request-id", new_id(), "--json").stdout)
+    started = running.home.run(asked["key"]) / "started"
+    eventually(started.exists)
+    os.kill(int(started.read_text()), signal.SIGKILL)
+    eventually(lambda: running.client.status(MODEL)["active_run"] is None)
     run = running.client.listing(MODEL, "runs", 1)[0]
-    assert (run["key"], run["state"], run["attempts"]) == (asked["key"], "failed", 1)
-    time.sleep(1.5)
-    spooled = [file.read_text() for file in (running.home.spool / "controlplane").glob("*.jsonl")]
-    assert any(run["key"] in text and '"failed"' in text for text in spooled)
+    assert (run["key"], run["failure_code"], run["attempts"]) == (asked["key"], "crashed", 1)
+
+    folder = running.home.spool / "controlplane"
+    eventually(lambda: any('"crashed"' in file.read_text() for file in folder.glob("*.jsonl")))
 
 
 def test_it_ends_at_a_signal_and_leaves_the_database_in_order(running):

@@ -10,6 +10,7 @@ import pytest
 from controlplane.errors import NothingToRollBackTo, RunActive, StaleEpoch
 from controlplane.lifecycle import RunState, VersionState
 from controlplane.store import Store, open_engine
+from controlplane.trainer import MemoryTrainer
 from observability.events import parse
 from pipeline.contract.training import Failure, Phase, Progress
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, Crash, World, crash_at, spec
@@ -232,9 +233,7 @@ def test_a_version_that_an_instance_cannot_load_is_rejected_and_the_old_one_stay
     run = world.ask()
     world.finish(run.key, world.made())
     world.tick()
-    world.store.report_instance(
-        "serving-1", [], [{"model": MODEL, "version": 2, "reason": "golden rows differ"}]
-    )
+    world.store.report_instance("serving-1", [], [{"model": MODEL, "version": 2, "reason": "golden rows differ"}])
     world.tick()
 
     assert world.store.production(MODEL).number == 1
@@ -402,6 +401,20 @@ def test_one_model_whose_spec_cannot_be_read_does_not_stop_the_others(world, cap
     assert world.store.model(MODEL).decided_until == START
     assert world.store.model("default/other").decided_until is None
     assert "default/other" in caplog.text
+
+
+def test_a_trainer_that_cannot_start_a_run_is_tried_again_and_stops_nothing_else(world, caplog):
+    class Full(MemoryTrainer):
+        def start(self, request) -> None:
+            raise OSError(28, "No space left on device")
+
+    run = world.ask()
+    world.tick(trainer=Full())
+    assert world.store.run(run.key).state is RunState.ASKED
+    assert world.store.model(MODEL).decided_until == START
+    assert "No space left" in caplog.text
+    world.tick()
+    assert world.store.run(run.key).state is RunState.RUNNING
 
 
 def test_a_second_engine_on_the_same_file_finds_what_the_first_wrote(world):
