@@ -92,12 +92,22 @@ class Reconciler:
     def _versions(self, now: datetime) -> None:
         for version in self.store.on_their_way():
             try:
-                if version.state is VersionState.CANDIDATE:
+                if (why := self._overtaken(version)) is not None:
+                    self.store.reject(version.model, version.number, why, now)
+                elif version.state is VersionState.CANDIDATE:
                     self._judge(version, now)
                 else:
                     self._roll_out(version, now)
             except IllegalTransition as error:
                 LOG.info("another control plane was faster: %s", error)
+
+    def _overtaken(self, version: Version) -> str | None:
+        """Why a version may not go on though it is good: it was made to beat one that is no longer there."""
+        production = self.store.production(version.model)
+        champion = production.number if production else None
+        if champion == version.parent:
+            return None
+        return f"made to replace version {version.parent}, but version {champion} is in production now"
 
     def _judge(self, version: Version, now: datetime) -> None:
         request = TrainingRequest.model_validate(self.store.run(version.run_key).request)

@@ -264,6 +264,24 @@ def test_rolling_back_puts_the_retired_version_into_production_in_one_step(world
     assert world.store.counts(MODEL).promotions == 2
 
 
+@pytest.mark.parametrize("ticks", [0, 1], ids=["training", "staged"])
+def test_a_version_that_was_made_to_beat_one_that_was_rolled_back_since_is_rejected(world, ticks):
+    world.to_production()
+    world.to_production()
+    run = world.ask()
+    world.tick()
+    world.finish(run.key, world.made())
+    for _ in range(ticks):
+        world.tick()
+    world.store.roll_back(MODEL, "it answers nonsense", world.clock.now())
+    world.load_staged()
+    world.tick()
+
+    assert world.store.production(MODEL).number == 1
+    assert world.store.version(MODEL, 3).state is VersionState.REJECTED
+    assert "version 1 is in production now" in world.store.version(MODEL, 3).note
+
+
 def test_promotion_is_atomic(world, monkeypatch):
     world.to_production()
     run = world.ask()
