@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from pipeline.errors import PipelineCodeError, PipelineError
 
 _RECIPE_ERROR: Final = "bundle.recipe.RecipeError: "
 _ROW: Final = "driftgate_row"
+_log = logging.getLogger("pipeline.run")
 
 
 def start_spark(java: Path, work: Path, master: str, memory: str) -> Any:  # noqa: ANN401 - a SparkSession
@@ -122,7 +124,10 @@ class SparkEngine:
         return SparkFitted(session, model, signature, self._work)
 
     def close(self) -> None:
-        self._ask().stop()
+        try:
+            self._ask().stop()
+        except Exception as error:  # noqa: BLE001 - it ends with this process anyway; why the run ends matters more
+            _log.warning("Spark did not stop as it should: %s", short(error))
 
 
 class SparkFitted:

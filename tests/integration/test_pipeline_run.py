@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,8 +57,8 @@ def home(tmp_path_factory):
     return Home(root)
 
 
-def start(home, champion=None, engine="spark", entry=None, sources=None):
-    """Write a request and run it. Returns its report."""
+def request_in(home, champion=None, engine="spark", entry=None, sources=None):
+    """Write a request into a run's folder. Returns the folder and the command that runs it."""
     spec, recipe = read_recipe(RECIPES / "tweets")
     if entry:
         spec = spec.model_copy(update={"entry": spec.entry.model_copy(update={"pipeline": entry})})
@@ -70,6 +71,12 @@ def start(home, champion=None, engine="spark", entry=None, sources=None):
     folder.mkdir(parents=True)
     (folder / "request.json").write_text(request.model_dump_json(by_alias=True))
     command = [sys.executable, "-m", "pipeline.run", str(folder), "--home", str(home.root)]
+    return folder, command
+
+
+def start(home, **asked):
+    """Write a request and run it. Returns its report."""
+    folder, command = request_in(home, **asked)
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     report = TrainingReport.model_validate_json((folder / "report.json").read_bytes())
     assert done.returncode == (0 if report.made else 1), done.stderr
@@ -148,7 +155,9 @@ def test_it_is_kept_in_mlflow_and_as_a_bento(home, spark):
 
 
 def test_it_scores_raw_rows_offline(home, spark, tmp_path):
-    (tmp_path / "rows.jsonl").write_text('{"text": "x", "user_followers": 1}\n{"text": "x", "user_followers": 100000}\n')
+    (tmp_path / "rows.jsonl").write_text(
+        '{"text": "x", "user_followers": 1}\n{"text": "x", "user_followers": 100000}\n'
+    )
     command = [sys.executable, "-m", "pipeline.score", "--home", str(home.root), "--manifest", spark.manifest]
 
     subprocess.run(
@@ -212,3 +221,20 @@ def test_an_error_in_the_pipeline_function_names_the_users_line(home):
 
     assert report.failure.code == "recipe_error"
     assert report.failure.message == "training.py:2: ZeroDivisionError: division by zero"
+
+
+def test_a_run_that_is_told_to_end_says_so_in_its_report(home):
+    sleeps = "import time\n\n\ndef pipeline(signature):\n    time.sleep(100)\n"
+    folder, command = request_in(home, engine="sklearn", sources={"training.py": sleeps})
+    progress = folder / "progress.json"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not (progress.exists() and json.loads(progress.read_text())["phase"] == "fit"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=30) == 1
+
+    report = TrainingReport.model_validate_json((folder / "report.json").read_bytes())
+    assert report.failure.code == "crashed"
+    assert "stopped by a signal" in report.failure.message
