@@ -53,8 +53,7 @@ def processed_schema(fields: Iterable[RawField]) -> pa.Schema:
 def refined_schema(signature: Signature) -> pa.Schema:
     """REFINED: what the model sees, beside the raw columns that golden rows are taken from."""
     features = [
-        (FEATURE_PREFIX + f.name, pa.float32() if f.type == "numeric" else pa.string())
-        for f in signature.features
+        (FEATURE_PREFIX + f.name, pa.float32() if f.type == "numeric" else pa.string()) for f in signature.features
     ]
     *raw, day = processed_schema(signature.raw)
     return pa.schema([*raw, *features, day])
