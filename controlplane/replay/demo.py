@@ -99,7 +99,7 @@ def _loop(
         control.train(spec.model, "the first version")
         before = _wait_for_first(control, spec.model, narrator, traffic)
         asyncio.run(_replay(control, traffic, narrator, spec, source.live))
-    first = _first_scores(home, before["production"]["manifest"])
+    first = _first_scores(home, before["production"]["manifest"], source.live)
     return summarise(control, spec.model, traffic, first, source, before)
 
 
@@ -108,7 +108,7 @@ async def _replay(
 ) -> None:
     pace = Pace(rows_per_request=1 + len(rows) // MANY_ROWS, batch=max(50, len(rows) // BATCHES), trickle=TRICKLE)
     try:
-        await Replay(spec.model, control, traffic, narrator, pace).run(rows, spec.label.horizon)
+        await Replay(spec.model, control, traffic, narrator, pace, spec.label.horizon).run(rows)
     finally:
         await traffic.close()
 
@@ -140,13 +140,14 @@ def _wait_for_first(control: ControlClient, model: str, narrator: Narrator, traf
         time.sleep(0.3)
 
 
-def _first_scores(home: Home, manifest: str) -> dict[str, float]:
-    """What the first version says of every replayed row, computed offline from its own files."""
-    out = home.root / "first-version-scores.json"
+def _first_scores(home: Home, manifest: str, rows: Sequence[ReplayRow]) -> dict[str, float]:
+    """What the first version says of every replayed row, by id, computed offline from its own files."""
+    asked, out = home.root / "replayed-rows.jsonl", home.root / "first-version-scores.json"
+    asked.write_text("\n".join(json.dumps(row.raw) for row in rows), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline.score", "--home", str(home.root), "--manifest", manifest]
-    subprocess.run([*command, "--rows", str(home.root / "replay.jsonl"), "--out", str(out)], check=True)
-    scores: dict[str, float] = json.loads(out.read_bytes())
-    return scores
+    subprocess.run([*command, "--rows", str(asked), "--out", str(out)], check=True)
+    scores = json.loads(out.read_bytes())["scores"]
+    return {row.id: score for row, score in zip(rows, scores, strict=True)}
 
 
 def _fresh(folder: Path) -> Path:

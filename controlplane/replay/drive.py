@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,14 +43,23 @@ class Pace:
 class Replay:
     """Drives one model's rows through a running system."""
 
-    def __init__(self, model: str, control: ControlClient, traffic: Traffic, narrator: Narrator, pace: Pace) -> None:
+    def __init__(
+        self,
+        model: str,
+        control: ControlClient,
+        traffic: Traffic,
+        narrator: Narrator,
+        pace: Pace,
+        horizon: timedelta,
+    ) -> None:
         self._model = model
+        self._horizon = horizon
         self._control = control
         self._traffic = traffic
         self._narrator = narrator
         self._pace = pace
 
-    async def run(self, rows: Sequence[ReplayRow], horizon: timedelta) -> None:
+    async def run(self, rows: Sequence[ReplayRow]) -> None:
         """Send all rows, then the labels that are still due, and wait until nothing is being trained any more."""
         position = 0
         while position < len(rows):
@@ -64,14 +73,14 @@ class Replay:
                 await asyncio.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - began)))
             else:
                 await self._settle(batch[-1].event_time)
-        await self._finish(rows[-1].event_time, horizon)
+        await self._finish(rows[-1].event_time + self._horizon)
 
     async def _send(self, batch: Sequence[ReplayRow]) -> None:
-        now = batch[-1].event_time
-        # Labels first: they are about earlier rows, and a window may close with this batch.
-        await self._traffic.send_labels(now)
-        await self._traffic.send(batch, self._pace.rows_per_request)
-        await asyncio.to_thread(self._control.set_clock, now)
+        for part in spans(batch, self._horizon):
+            # Labels first: they are about earlier rows, and a window's labels may be due with this part.
+            await self._traffic.send_labels(part[-1].event_time)
+            await self._traffic.send(part, self._pace.rows_per_request)
+        await asyncio.to_thread(self._control.set_clock, batch[-1].event_time)
 
     async def _look(self) -> dict[str, Any]:
         status = await asyncio.to_thread(self._control.status, self._model)
@@ -92,8 +101,7 @@ class Replay:
                 )
             await asyncio.sleep(0.1)
 
-    async def _finish(self, last: datetime, horizon: timedelta) -> None:
-        end = last + horizon
+    async def _finish(self, end: datetime) -> None:
         await self._traffic.send_labels(end)
         await asyncio.to_thread(self._control.set_clock, end)
         while True:
@@ -101,6 +109,15 @@ class Replay:
             if not is_busy(status) and _reached(status["decided_until"], end):
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def spans(rows: Sequence[ReplayRow], horizon: timedelta) -> Iterator[Sequence[ReplayRow]]:
+    """Consecutive parts, none longer than the label horizon: no label is due in the part that its row is in."""
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or rows[end].event_time - rows[start].event_time >= horizon:
+            yield rows[start:end]
+            start = end
 
 
 def is_busy(status: dict[str, Any]) -> bool:

@@ -69,7 +69,8 @@ class Narrator:
 
     def _say(self, line: _Line) -> None:
         at = f"{line.at:%Y-%m-%d %H:%M}" if line.at else " " * 16
-        self._console.print(f"[dim]{at}[/dim]  [{line.style}]{line.what:<9}[/]  {escape(line.text)}", highlight=False)
+        text = f"[dim]{at}[/dim]  [{line.style}]{line.what:<9}[/]  {escape(line.text)}"
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 class _Line:
@@ -112,19 +113,15 @@ def _figures(status: dict[str, Any], traffic: Traffic, rate: float) -> str:
 
 
 def _window(window: dict[str, Any]) -> list[_Line]:
-    drift, error = window["verdict"].get("drift"), window["verdict"].get("error")
-    lines = []
-    if drift is not None:
-        drifted = [feature["feature"] for feature in drift["features"] if feature["drifted"]]
-        text = (
-            f"v{window['version']}, {window['rows']} rows: {len(drifted)} of {len(drift['features'])} features drifted"
-        )
-        text += f" ({', '.join(drifted)})" if drifted else ""
-        lines.append(_Line(window["id"], window["until_time"], "window", text, "yellow" if drifted else "green"))
-    if error is not None and error["metrics"]:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in error["metrics"].items())
-        text = f"v{window['version']}, {error['labelled']} labels are in: {figures}"
-        lines.append(_Line(f"{window['id']} error", window["until_time"], "labels", text, "blue"))
+    verdict, which = window["verdict"], f"v{window['version']}, {window['rows']} rows"
+    drifted = [name for name, feature in verdict["features"].items() if feature["drifted"]]
+    text = f"{which}: {len(drifted)} of {len(verdict['features'])} features drifted"
+    text += f" ({', '.join(drifted)})" if drifted else ""
+    lines = [_Line(window["id"], window["until_time"], "window", text, "yellow" if drifted else "green")]
+    if verdict["error"]:
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in verdict["error"].items())
+        text = f"{which}, {window['labelled']} labels are in: {figures}"
+        lines.append(_Line(f"{window['id']} errors", window["labels_due_at"], "labels", text, "blue"))
     return lines
 
 
