@@ -73,9 +73,7 @@ def required_scope(method: str, path: str) -> Scope:
 class Throttle:
     """At most so many failures in a minute from one address; after that, none is looked at."""
 
-    def __init__(
-        self, failures: int = 10, seconds: float = 60.0, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, failures: int = 10, seconds: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
         self._failures = failures
         self._seconds = seconds
         self._now = now

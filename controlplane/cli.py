@@ -1,7 +1,8 @@
 """`driftgate`, the command line.
 
 Exit codes: 0 done; 1 refused, or ended with an error; 2 wrong usage; 3 the control plane does not answer.
-Commands that answer take --json. DRIFTGATE_URL and DRIFTGATE_TOKEN name another control plane than that of the data folder.
+Commands that answer take --json. DRIFTGATE_URL and DRIFTGATE_TOKEN name another control plane than that of the data
+folder.
 """
 
 from __future__ import annotations

@@ -37,9 +37,7 @@ def read_credentials(path: Path) -> Credentials:
     try:
         return Credentials.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise CredentialsBroken(
-            f"{path} is not a credentials file: restore it, or delete it for new ones"
-        ) from error
+        raise CredentialsBroken(f"{path} is not a credentials file: restore it, or delete it for new ones") from error
 
 
 def ensure_credentials(path: Path) -> Credentials:

@@ -81,9 +81,7 @@ def judge(
     numbers: dict[str, Any] = {"metric": gate.metric, "rows": len(rows.labels), "margin": gate.margin}
     if label_mismatches or score_difference > PARITY_TOLERANCE:
         detail = f"{label_mismatches} labels differ from the original, scores by up to {score_difference:.2g}"
-        return GateVerdict(
-            False, GateReason.FAIL_PARITY, detail, numbers | {"label_mismatches": label_mismatches}
-        )
+        return GateVerdict(False, GateReason.FAIL_PARITY, detail, numbers | {"label_mismatches": label_mismatches})
     if len(rows.labels) < gate.min_rows:
         detail = f"{len(rows.labels)} rows, {gate.min_rows} are needed"
         return GateVerdict(False, GateReason.FAIL_FEW_ROWS, detail, numbers | {"min_rows": gate.min_rows})
@@ -161,9 +159,7 @@ def roc_auc(labels: Floats, scores: Floats) -> float:
     >>> roc_auc(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
     """
-    return float(
-        weighted_roc_auc(np.ones((1, len(labels))), np.asarray(labels, float), np.asarray(scores, float))[0]
-    )
+    return float(weighted_roc_auc(np.ones((1, len(labels))), np.asarray(labels, float), np.asarray(scores, float))[0])
 
 
 def weighted_roc_auc(weights: Floats, labels: Floats, scores: Floats) -> Floats:

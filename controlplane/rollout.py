@@ -35,9 +35,7 @@ def observe_fleet(version: Version, instances: Sequence[Instance]) -> Readiness:
     for instance in instances:
         for failed in instance.failed:
             if {key: failed.get(key) for key in name} == name:
-                return FailedLoad(
-                    f"{instance.id} could not load it: {failed.get('reason', 'no reason given')}"
-                )
+                return FailedLoad(f"{instance.id} could not load it: {failed.get('reason', 'no reason given')}")
     wanted = name | {"manifest": version.manifest}
     if instances and all(wanted in instance.loaded for instance in instances):
         return Loaded()

@@ -137,15 +137,9 @@ def _decision(name: str, kind: str, finding: Finding, rule: Rule | None, facts: 
     if facts.busy is not None:
         detail = f"{facts.busy}; {finding.detail}"
         return Decision(name, kind, finding.cause, "wait", Reason.WAIT_ACTIVE_RUN, detail, finding.numbers)
-    if (
-        rule is not None
-        and facts.last_asked_at is not None
-        and facts.now - facts.last_asked_at < rule.cooldown
-    ):
+    if rule is not None and facts.last_asked_at is not None and facts.now - facts.last_asked_at < rule.cooldown:
         until = facts.last_asked_at + rule.cooldown
-        detail = (
-            f"cooling down for {format_duration(rule.cooldown)} until {until.isoformat()}; {finding.detail}"
-        )
+        detail = f"cooling down for {format_duration(rule.cooldown)} until {until.isoformat()}; {finding.detail}"
         return Decision(name, kind, finding.cause, "wait", Reason.WAIT_COOLDOWN, detail, finding.numbers)
     return Decision(name, kind, finding.cause, "fire", finding.reason, finding.detail, finding.numbers)
 
@@ -205,9 +199,7 @@ def _drift(rule: DriftRule, window: WindowFacts) -> Finding:
         "rows": window.rows,
         "drifted": list(window.drifted),
     }
-    detail = (
-        f"{share:.0%} of the features drifted ({', '.join(window.drifted) or 'none'}), threshold {bound:.0%}"
-    )
+    detail = f"{share:.0%} of the features drifted ({', '.join(window.drifted) or 'none'}), threshold {bound:.0%}"
     reason = Reason.RETRAIN_DRIFT if share >= bound else Reason.WAIT_STABLE
     return Finding(window.id, reason, detail, numbers)
 
@@ -217,9 +209,7 @@ def _novelty(rule: NoveltyRule, window: WindowFacts) -> Finding:
         return _few_rows(window, rule.min_rows)
     shares = {name: window.unseen[name] for name in rule.features if name in window.unseen}
     if not shares:
-        return Finding(
-            window.id, Reason.WAIT_NO_DATA, f"no unseen share is known of {', '.join(rule.features)}"
-        )
+        return Finding(window.id, Reason.WAIT_NO_DATA, f"no unseen share is known of {', '.join(rule.features)}")
     name = max(shares, key=shares.__getitem__)
     numbers = {
         "feature": name,

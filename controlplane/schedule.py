@@ -49,6 +49,4 @@ def _first(rule: ScheduleRule, instant: datetime, *, reverse: bool) -> datetime 
     try:
         return next(CronSim(rule.cron or "", instant, reverse=reverse), None)
     except CronSimError as error:
-        raise BadCron(
-            f"rule {rule.name}: {rule.cron!r} is not a cron expression of five fields: {error}"
-        ) from error
+        raise BadCron(f"rule {rule.name}: {rule.cron!r} is not a cron expression of five fields: {error}") from error

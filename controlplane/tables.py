@@ -36,9 +36,7 @@ class Utc(TypeDecorator[datetime]):
 
 
 def _states(states: type[StrEnum]) -> Enum:
-    return Enum(
-        states, native_enum=False, length=32, values_callable=lambda kind: [state.value for state in kind]
-    )
+    return Enum(states, native_enum=False, length=32, values_callable=lambda kind: [state.value for state in kind])
 
 
 def _one_for_each_model(name: str, where: str) -> Index:

@@ -54,9 +54,7 @@ def fire(store: Store, model: Model, decision: Decision, now: datetime) -> Train
     return store.record_firing(model.id, decision, request, champion.number if champion else None, now)
 
 
-def training_request(
-    model: Model, champion: Version | None, decision: Decision, now: datetime
-) -> TrainingRequest:
+def training_request(model: Model, champion: Version | None, decision: Decision, now: datetime) -> TrainingRequest:
     """What a run is asked: everything it needs, so that it can be repeated whatever happens to the model."""
     return TrainingRequest(
         key=new_id(),

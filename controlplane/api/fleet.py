@@ -51,9 +51,7 @@ def desired_state(store: Store) -> dict[str, Any]:
     """What every serving instance should have loaded, and the tokens it may take."""
     models: dict[str, dict[str, Any]] = {}
     for version in store.deployed():
-        slots = models.setdefault(
-            version.model, {"model": version.model, "production": None, "staging": None}
-        )
+        slots = models.setdefault(version.model, {"model": version.model, "production": None, "staging": None})
         slot = "production" if version.state is VersionState.PRODUCTION else "staging"
         slots[slot] = {"version": version.number, "manifest": version.manifest}
     tokens = [

@@ -29,9 +29,7 @@ def windows(
 @router.get("/decisions")
 def decisions(parts: TheParts, model_id: TheModel, limit: Limit = 100) -> dict[str, list[DecisionView]]:
     parts.store.model(model_id)
-    return {
-        "decisions": [DecisionView.model_validate(each) for each in parts.store.decisions(model_id, limit)]
-    }
+    return {"decisions": [DecisionView.model_validate(each) for each in parts.store.decisions(model_id, limit)]}
 
 
 @router.get("/firings")

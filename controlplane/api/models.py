@@ -60,9 +60,7 @@ def list_models(parts: TheParts) -> dict[str, list[Status]]:
 @router.put("/{ns}/{slug}")
 def apply_model(parts: TheParts, model_id: TheModel, asked: Apply) -> Applied:
     model, changed = apply_spec(parts.store, model_id, asked.spec, asked.recipe, parts.clock.now())
-    return Applied(
-        model=model.id, changed=changed, spec_digest=model.spec_digest, recipe_digest=model.recipe_digest
-    )
+    return Applied(model=model.id, changed=changed, spec_digest=model.spec_digest, recipe_digest=model.recipe_digest)
 
 
 @router.get("/{ns}/{slug}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from rich.console import Console
 
 from bundle.home import Home
@@ -34,7 +35,8 @@ MARKER: Final = "this-folder-is-a-demo"
 #: single-row requests up to this many rows; a longer stream sends several rows in one
 MANY_ROWS: Final = 12_000
 BATCHES: Final = 40
-TRICKLE: Final = 10.0
+TRICKLE: Final = 6.0
+SERVING_ATTEMPTS: Final = 300
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _loop(
     with Narrator(console, control, spec.model) as narrator:
         control.train(spec.model, "the first version")
         before = _wait_for_first(control, spec.model, narrator, traffic)
+        _wait_for_serving(serving_url, credentials, spec.model)
         asyncio.run(_replay(control, traffic, narrator, spec, source.live))
     first = _first_scores(home, before["production"]["manifest"], source.live)
     return summarise(control, spec.model, traffic, first, source, before)
@@ -106,7 +109,12 @@ def _loop(
 async def _replay(
     control: ControlClient, traffic: Traffic, narrator: Narrator, spec: ModelSpec, rows: Sequence[ReplayRow]
 ) -> None:
-    pace = Pace(rows_per_request=1 + len(rows) // MANY_ROWS, batch=max(50, len(rows) // BATCHES), trickle=TRICKLE)
+    pace = Pace(
+        rows_per_request=1 + len(rows) // MANY_ROWS,
+        batch=max(50, len(rows) // BATCHES),
+        longest=(rows[-1].event_time - rows[0].event_time) / BATCHES,
+        trickle=TRICKLE,
+    )
     try:
         await Replay(spec.model, control, traffic, narrator, pace, spec.label.horizon).run(rows)
     finally:
@@ -138,6 +146,17 @@ def _wait_for_first(control: ControlClient, model: str, narrator: Narrator, traf
             why = run[0]["failure_message"] or (version[0]["gate"]["detail"] if version else "no version was made")
             raise ReplayRefused(f"no first version: {why}")
         time.sleep(0.3)
+
+
+def _wait_for_serving(url: str, credentials: Credentials, model: str) -> None:
+    """Return once serving answers for the model: it pulls the desired state a moment after it was written."""
+    headers = {"Authorization": f"Bearer {credentials.predict.get_secret_value()}"}
+    for _ in range(SERVING_ATTEMPTS):
+        answer = httpx.get(f"{url}/v1/loaded", headers=headers, timeout=5.0, trust_env=False)
+        if answer.is_success and any(each["model"] == model for each in answer.json()["serving"]):
+            return
+        time.sleep(0.1)
+    raise ReplayRefused(f"serving does not answer for {model}: {answer.status_code} {answer.text[:200]}")
 
 
 def _first_scores(home: Home, manifest: str, rows: Sequence[ReplayRow]) -> dict[str, float]:

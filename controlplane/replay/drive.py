@@ -15,14 +15,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controlplane.client import ControlClient
+from controlplane.errors import ControlPlaneError
 from controlplane.replay.narrator import Narrator
-from controlplane.replay.rows import ReplayRow
+from controlplane.replay.rows import ReplayRow, stretch
 from controlplane.replay.traffic import Traffic
 
 LOOK_SECONDS = 0.5
 
 
-class ReplayStuck(RuntimeError):
+class ReplayStuck(ControlPlaneError):
     """The system did not keep up: windows or decisions did not follow the clock."""
 
 
@@ -32,12 +33,13 @@ class Pace:
 
     #: rows in one request
     rows_per_request: int
-    #: rows between two looks while nothing is being trained
+    #: rows between two looks while nothing is being trained, and the event time that they may span
     batch: int
+    longest: timedelta
     #: rows a second while a run is active
     trickle: float
     #: how long windows and decisions may take to follow the clock
-    settle_seconds: float = 90.0
+    settle_seconds: float = 60.0
 
 
 class Replay:
@@ -65,7 +67,7 @@ class Replay:
         while position < len(rows):
             busy = is_busy(await self._look())
             size = max(1, round(self._pace.trickle * LOOK_SECONDS)) if busy else self._pace.batch
-            batch = rows[position : position + size]
+            batch = stretch(rows[position : position + size], size, self._pace.longest)
             position += len(batch)
             began = time.monotonic()
             await self._send(batch)
@@ -97,7 +99,8 @@ class Replay:
             if time.monotonic() > deadline:
                 raise ReplayStuck(
                     f"windows reach {status['monitored_until']} and decisions {status['decided_until']}, the stream "
-                    f"{until.isoformat()}: see the service logs in the data folder"
+                    f"{until.isoformat()}: see the service logs in the data folder. {len(self._traffic.answers)} rows "
+                    f"were answered; failed requests: {dict(self._traffic.failures) or 'none'}"
                 )
             await asyncio.sleep(0.1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ def read_rows(file: Path) -> list[ReplayRow]:
 
 def _row(data: dict[str, Any]) -> ReplayRow:
     return ReplayRow(data["id"], datetime.fromisoformat(data["event_time"]), data["raw"], data["label"])
+
+
+def stretch(rows: Sequence[ReplayRow], most: int, longest: timedelta) -> Sequence[ReplayRow]:
+    """The first rows: at most so many, and none later than so long after the first."""
+    head = rows[:most]
+    end = next((n for n, row in enumerate(head) if row.event_time - head[0].event_time > longest), len(head))
+    return head[:end]
 
 
 def batches(rows: Sequence[ReplayRow], size: int) -> Iterator[Sequence[ReplayRow]]:

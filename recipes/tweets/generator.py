@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+#: people alone; then bots among them that retweet each other; then the same tweets, but people are tired of them
 Phase = Literal["normal", "bots", "fatigue"]
 COLUMNS: Final = (
     "tweet_id", "user_name", "user_location", "user_description", "user_created", "user_followers", "user_friends",
@@ -65,9 +66,10 @@ def _tweet(rng: np.random.Generator, moment: datetime, phase: Phase) -> dict[str
     mood = rng.normal(0.1, 1.0)
     link = rng.random() < (0.9 if bot else 0.6)
     text = _text(rng, mood, person["tags"], link)
-    chance = _BOT_RETWEETED if bot else _chance(person, mood, link, moment)
-    if phase == "fatigue":
-        chance = 1 - _BOT_RETWEETED if bot else _tired_chance(person, mood, link)
+    if bot:
+        chance = _BOT_RETWEETED
+    else:
+        chance = _tired_chance(person, mood, link) if phase == "fatigue" else _chance(person, mood, link, moment)
     retweets = int(rng.geometric(0.4)) if rng.random() < chance else 0
     return {
         "tweet_id": "", "user_name": f"user-{rng.integers(16**10):010x}", "user_location": person["location"],
@@ -141,7 +143,7 @@ def _chance(person: dict[str, Any], mood: float, link: bool, moment: datetime) -
 
 
 def _tired_chance(person: dict[str, Any], mood: float, link: bool) -> float:
-    """The same people once they are tired of it: hashtags and bad news put them off, few followers do not hurt."""
+    """The same once people are tired of it: hashtags and bad news put them off, few followers do not hurt."""
     logit = 0.1 - 0.10 * float(np.log1p(person["followers"])) - 0.65 * min(len(person["tags"]), 4)
     logit += 1.0 * mood - 0.2 * link
     return float(1 / (1 + np.exp(-logit)))

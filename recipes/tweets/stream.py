@@ -13,13 +13,13 @@ SEED = 2020
 HISTORY_FROM = datetime(2020, 12, 1, tzinfo=UTC)
 TRAIN_UNTIL = datetime(2021, 1, 1, tzinfo=UTC)
 #: the planted drift: young accounts arrive that retweet each other
-BOTS_FROM = datetime(2021, 1, 12, tzinfo=UTC)
-#: then the concept turns: what used to be retweeted no longer is
-FATIGUE_FROM = datetime(2021, 1, 24, tzinfo=UTC)
-END = datetime(2021, 2, 7, tzinfo=UTC)
+BOTS_FROM = datetime(2021, 1, 13, tzinfo=UTC)
+#: then the concept changes while the tweets stay the same: people no longer retweet what they did
+FATIGUE_FROM = datetime(2021, 1, 25, tzinfo=UTC)
+END = datetime(2021, 2, 8, tzinfo=UTC)
 PHASES: tuple[tuple[Phase, int, datetime, datetime], ...] = (
     ("normal", 5_000, HISTORY_FROM, TRAIN_UNTIL),
-    ("normal", 2_200, TRAIN_UNTIL, BOTS_FROM),
+    ("normal", 2_400, TRAIN_UNTIL, BOTS_FROM),
     ("bots", 2_400, BOTS_FROM, FATIGUE_FROM),
     ("fatigue", 2_800, FATIGUE_FROM, END),
 )
@@ -40,6 +40,6 @@ def prepare(data: Path | None, folder: Path) -> Stream:
         file=file,
         train_until=TRAIN_UNTIL,
         onset=BOTS_FROM,
-        description=f"{rows:,} generated tweets (no real ones are shipped; DATA=file.csv takes real ones): bots on "
-        f"{BOTS_FROM:%Y-%m-%d}, and on {FATIGUE_FROM:%Y-%m-%d} readers tire of what they used to retweet",
+        description=f"{rows:,} generated tweets; DATA=file.csv takes real ones, as none are shipped. Planted: bots "
+        f"from {BOTS_FROM:%Y-%m-%d}, and from {FATIGUE_FROM:%Y-%m-%d} people tired of what they used to retweet",
     )

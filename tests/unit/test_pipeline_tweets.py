@@ -78,12 +78,15 @@ def test_bots_are_a_third_of_the_rows_and_retweet_each_other():
     assert np.mean([row["retweets"] != "0" for row in bots]) == pytest.approx(0.8, abs=0.05)
 
 
-def test_fatigue_turns_the_effect_of_hashtags_round():
-    def effect(phase):
-        rows = [row for row in generate(4000, 1, START, END, phase) if row["source"] != "AutoPoster"]
+def test_fatigue_leaves_the_tweets_and_turns_the_effect_of_hashtags_round():
+    def people(phase):
+        return [row for row in generate(4000, 1, START, END, phase) if row["source"] != "AutoPoster"]
+
+    def effect(rows):
         tagged = [row["retweets"] != "0" for row in rows if row["hashtags"]]
         plain = [row["retweets"] != "0" for row in rows if not row["hashtags"]]
         return np.mean(tagged) - np.mean(plain)
 
-    assert effect("normal") > 0.05
-    assert effect("fatigue") < -0.05
+    assert len(people("fatigue")) == pytest.approx(len(people("bots")), abs=100)
+    assert effect(people("bots")) > 0.05
+    assert effect(people("fatigue")) < -0.05
