@@ -24,6 +24,7 @@ from controlplane.credentials import read_credentials
 from controlplane.errors import ControlPlaneError, Unreachable
 from controlplane.settings import Settings
 from controlplane.showing import show_listing, show_statuses
+from observability.ledger import ledger
 from pipeline.contract.specfile import SpecInvalid
 
 DONE: Final = 0
@@ -196,6 +197,14 @@ def rollback(
     with _client(home) as client:
         version = client.roll_back(model, reason)
     _say(as_json, version, f"{model}: version {version['number']} is in production again")
+
+
+@app.command(name="ledger")
+def log_ledger(home: Home = None, as_json: AsJson = False) -> None:
+    """Count the log path: spooled = indexed + dead-lettered + waiting, since the first event."""
+    counted = ledger(_settings(home).folders.spool)
+    told = {**counted.model_dump(), "unaccounted": counted.unaccounted}
+    _say(as_json, told, "\n".join(f"{name:<14} {count:>12,}" for name, count in told.items()))
 
 
 @app.command()

@@ -154,7 +154,7 @@ def test_the_page_of_a_model_tells_its_story(told: Site) -> None:
     for words in (
         "Spark fits 5,280 rows", "loaded by 1 of 1 serving instance", "drift above threshold", "bad_source",
         "a quote is never closed", "not shown to be better than the champion", "cooling down",
-        "+0.138 [+0.116, +0.160]", "ONNX SHA-256", "fires at 40%", "fires below 0.6", "waits for labels",
+        "+0.138 [+0.116, +0.160]", "ONNX SHA-256", "fires at 35%", "fires above 0.6", "waits for labels",
     ):  # fmt: skip
         assert words in text, words
     assert text.count('class="chart timeline"') == text.count('class="chart heat"') == 1

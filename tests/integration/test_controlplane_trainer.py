@@ -69,9 +69,9 @@ class Processes:
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def close(self) -> None:
-        for starts in self.home.root.glob("runs/*/starts"):
-            (starts.parent / "do-crash").touch()
-            eventually(lambda key=starts.parent.name: not self.trainer.alive(key))
+        for folder in self.home.root.glob("runs/*"):
+            (folder / "do-crash").touch()
+            eventually(lambda key=folder.name: not self.trainer.alive(key))
 
 
 class Memory:
