@@ -114,7 +114,8 @@ class SparkEngine:
     def fit(self, build: PipelineFunction, signature: Signature, features: Columns, labels: Labels) -> Fitted:
         session = self._ask()
         pipeline = build(signature)
-        rows = session.createDataFrame(training_frame(signature, features, labels)).coalesce(2).cache()
+        # One partition: sums of floats depend on the order in which partitions arrive, and a run must be repeatable.
+        rows = session.createDataFrame(training_frame(signature, features, labels)).coalesce(1).cache()
         try:
             model = pipeline.fit(rows)
         except Exception as error:
