@@ -9,7 +9,7 @@ import gc
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, Final
 
 from bundle.blobs import BlobStore
 from serving.access import Access
@@ -20,6 +20,8 @@ from serving.proving import Trial, load_proven
 from serving.settings import Settings
 from serving.slots import Loaded, Shelf, Slots
 
+#: as many characters of a reason as the control plane takes
+LONGEST_REASON: Final = 2_000
 _log = logging.getLogger("bentoml.driftgate.serving")
 
 
@@ -105,9 +107,12 @@ class Poller(threading.Thread):
                 continue
             try:
                 self._shelf.add(self._load(wanted))
-            except (VersionUnusable, ControlUnavailable, OSError) as error:
-                _log.error("%s version %d is not loaded: %s", wanted.model, wanted.version, error)
+            except VersionUnusable as error:
+                _log.error("%s version %d cannot be loaded: %s", wanted.model, wanted.version, error)
                 self._failures.record(wanted, str(error), now)
+            except (ControlUnavailable, OSError) as error:
+                _log.warning("%s version %d is not loaded yet: %s", wanted.model, wanted.version, error)
+                self._failures.put_off(wanted, now)
             else:
                 self._failures.forget(wanted)
                 self.slots = self._shelf.arrange(desired, self.slots)
@@ -124,16 +129,28 @@ class Poller(threading.Thread):
 
 
 class Failures:
-    """Versions that could not be loaded, why, and when to try again: later each time."""
+    """Versions that could not be loaded, and when to try again: later each time.
+
+    One that is unusable has a reason, and the control plane acts on it for good. One whose bytes did not
+    come, or found no place on the disk, has none: the version is not to blame.
+    """
 
     def __init__(self, first_wait: float, longest_wait: float) -> None:
         self._first, self._longest = first_wait, longest_wait
-        self._known: dict[Wanted, tuple[str, float, float]] = {}
+        self._known: dict[Wanted, tuple[str | None, float, float]] = {}
 
     def may_try(self, wanted: Wanted, now: float) -> bool:
         return wanted not in self._known or now >= self._known[wanted][2]
 
     def record(self, wanted: Wanted, reason: str, now: float) -> None:
+        """The version is unusable."""
+        self._wait(wanted, reason, now)
+
+    def put_off(self, wanted: Wanted, now: float) -> None:
+        """Nothing new is known of the version: what was said of it before still holds."""
+        self._wait(wanted, self._known[wanted][0] if wanted in self._known else None, now)
+
+    def _wait(self, wanted: Wanted, reason: str | None, now: float) -> None:
         wait = min(self._known[wanted][1] * 2, self._longest) if wanted in self._known else self._first
         self._known[wanted] = (reason, wait, now + wait)
 
@@ -141,10 +158,10 @@ class Failures:
         self._known.pop(wanted, None)
 
     def among(self, desired: DesiredState) -> list[tuple[Wanted, str]]:
-        """The failures of versions that are still wanted; the others are forgotten."""
+        """The unusable versions that are still wanted, with the reason; what is not wanted is forgotten."""
         still = set(desired.wanted())
         self._known = {wanted: entry for wanted, entry in self._known.items() if wanted in still}
-        return sorted((wanted, reason) for wanted, (reason, _, _) in self._known.items())
+        return sorted((wanted, reason) for wanted, (reason, _, _) in self._known.items() if reason is not None)
 
 
 class Reports:
@@ -162,12 +179,18 @@ class Reports:
         try:
             self._control.report(
                 [wanted._asdict() for wanted in loaded],
-                [{"model": w.model, "version": w.version, "reason": reason} for w, reason in failed],
+                [{"model": w.model, "version": w.version, "reason": _told(reason)} for w, reason in failed],
             )
         except ControlUnavailable as error:
             _log.warning("the report was not taken, it will be sent again: %s", error)
         else:
             self._last, self._sent_at = (loaded, failed), now
+
+
+def _told(reason: str) -> str:
+    """The reason as the control plane takes it: one it refuses would keep the whole report from it."""
+    sendable = reason.encode("utf-8", "replace").decode()
+    return sendable if len(sendable) <= LONGEST_REASON else sendable[: LONGEST_REASON - 1] + "…"
 
 
 def frozen_heap() -> None:

@@ -75,9 +75,11 @@ class Trial:
             return
         command = [sys.executable, "-m", "serving.proving", str(self._blobs_root), digest]
         try:
-            child = subprocess.run(  # no shell; our own module
-                command, capture_output=True, timeout=_TRIAL_SECONDS, env=_bare_environment(), check=False
-            )
+            # In its own session: Ctrl-C at the terminal ends the service, and says nothing of the version.
+            child = subprocess.run(
+                command, capture_output=True, timeout=_TRIAL_SECONDS, env=_bare_environment(), check=False,
+                start_new_session=True,
+            )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise VersionUnusable(f"its first load took more than {_TRIAL_SECONDS} s") from error
         if child.returncode != 0 or not child.stdout.endswith(_PROVEN):

@@ -40,12 +40,14 @@ def token_entry(token: str, scopes: list[str], expires_at: str | None = None) ->
 
 
 class ControlStandIn:
-    """Serves the desired state and blobs, takes reports, and can be told to lie about a blob."""
+    """Serves the desired state and blobs, takes reports, and can be told to lie about a blob or to withhold it."""
 
     def __init__(self, blobs: BlobStore, port: int = 0) -> None:
         self.blobs = blobs
         self.reports: list[dict[str, Any]] = []
         self.lies: dict[str, bytes] = {}
+        self.withheld: set[str] = set()
+        self.asked: list[str] = []
         self.not_modified = 0
         self._models: dict[str, dict[str, Any]] = {MODEL_ID: {"production": None, "staging": None}}
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
@@ -57,6 +59,14 @@ class ControlStandIn:
     def want(self, role: str, version: int, manifest: str, model: str = MODEL_ID) -> None:
         state = self._models.setdefault(model, {"production": None, "staging": None})
         self._models[model] = {**state, role: {"version": version, "manifest": manifest}}
+
+    def blob(self, digest: str) -> tuple[int, bytes]:
+        self.asked.append(digest)
+        if digest in self.withheld:
+            return 503, b""
+        if digest in self.lies:
+            return 200, self.lies[digest]
+        return (200, self.blobs.get(digest)) if digest in self.blobs else (404, b"")
 
     @property
     def desired(self) -> dict[str, Any]:
@@ -93,10 +103,7 @@ def _handler_of(control: ControlStandIn) -> type[BaseHTTPRequestHandler]:
                 return self._send(401, b"")
             if self.path == "/api/v1/serving/desired":
                 return self._desired()
-            digest = self.path.removeprefix("/api/v1/blobs/")
-            if digest in control.lies:
-                return self._send(200, control.lies[digest])
-            return self._send(200, control.blobs.get(digest)) if digest in control.blobs else self._send(404, b"")
+            return self._send(*control.blob(self.path.removeprefix("/api/v1/blobs/")))
 
         def _desired(self) -> None:
             body = json.dumps(control.desired).encode()
