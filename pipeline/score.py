@@ -16,17 +16,25 @@ from bundle.recipe import RecipeError
 from bundle.scorer import ModelRefused, Scorer
 
 
-def score_rows(scorer: Scorer, rows: list[dict[str, Any]], key: bytes = b"") -> dict[str, Any]:
-    """Scores and predictions of raw rows, behind the privacy filter as in serving. Raises BadRow or RecipeError."""
+def score_rows(scorer: Scorer, rows: list[dict[str, Any]], key: bytes = b"") -> dict[str, list[Any]]:
+    """Scores and predictions of raw rows, behind the privacy filter as in serving; None for a row that has none."""
     fields = scorer.signature.raw
     if not rows:
         return {"scores": [], "predictions": []}
-    _, scores = scorer.score(raw_columns([filtered(row, fields, key) for row in rows], fields))
+    try:
+        _, scores = scorer.score(raw_columns([filtered(row, fields, key) for row in rows], fields))
+    except (RecipeError, BadRow):
+        if len(rows) == 1:
+            return {"scores": [None], "predictions": [None]}
+        # One row spoils a batch. In halves, so that it alone goes without a score.
+        middle = len(rows) // 2
+        one, other = score_rows(scorer, rows[:middle], key), score_rows(scorer, rows[middle:], key)
+        return {name: one[name] + other[name] for name in one}
     return {"scores": scores.tolist(), "predictions": scorer.answer(scores).tolist()}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 2: the version or a row cannot be used."""
+    """Exit code 2: the version cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.score", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the data folder")
     parser.add_argument("--manifest", required=True, help="digest of the version's manifest")
@@ -37,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         scorer = Scorer.load(BlobStore(Home(options.home).blobs), options.manifest)
         text = options.rows.read_text(encoding="utf-8")
         answer = score_rows(scorer, [json.loads(line) for line in text.split("\n") if line.strip()])
-    except (OSError, ValueError, BlobCorrupt, ModelRefused, RecipeError, BadRow) as error:
+    except (OSError, ValueError, BlobCorrupt, ModelRefused, RecipeError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     options.out.write_text(json.dumps({"manifest": options.manifest, **answer}), encoding="utf-8")

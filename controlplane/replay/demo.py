@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from bundle.home import Home
 from controlplane.client import ControlClient
@@ -57,13 +58,9 @@ def run(demo: Demo, console: Console) -> Summary:
     folder = recipe_folder(demo.recipe)
     spec, _ = read_recipe(folder)
     home = Home(_fresh(demo.home or Path("driftgate-data") / f"demo-{spec.model.replace('/', '-')}"))
-    source = open_source(folder, demo.data, home.root)
-    console.print(f"[bold]{spec.model}[/bold]: {spec.description}\n{source.description}")
-    if source.refused:
-        console.print(
-            f"{source.refused} rows were refused at the door; the reasons are kept under {home.layers(spec.model)}"
-        )
     credentials = ensure_credentials(home.credentials)
+    source = open_source(folder, spec, demo.data, home.root)
+    _announce(console, spec, source, home)
     control_port, serving_port = free_port(8460), free_port(8470)
     supervisor = Supervisor(home.service_logs, _environment(home, control_port, serving_port), console.print)
     try:
@@ -74,13 +71,26 @@ def run(demo: Demo, console: Console) -> Summary:
         with ControlClient(control_url, credentials.admin.get_secret_value()) as control:
             summary = _loop(console, control, serving_url, credentials, spec, folder, source, home)
         show(console, summary)
-        console.print(f"admin page: [bold]{control_url}/[/bold]   token: the admin token in {home.credentials}")
+        console.print(f"admin page: [bold]{control_url}/[/bold]  token: `admin` in {home.credentials}", soft_wrap=True)
         if not demo.exit:
             console.print("it stays up until Ctrl-C")
             run_until_signalled(supervisor)
         return summary
     finally:
         supervisor.stop()
+
+
+def _announce(console: Console, spec: ModelSpec, source: Source, home: Home) -> None:
+    console.print(f"[bold]{spec.model}[/bold]: {escape(spec.description)}", soft_wrap=True)
+    console.print(escape(source.description), soft_wrap=True)
+    if source.refused:
+        console.print(
+            f"{source.refused} rows are refused; the reasons are kept in {home.layers(spec.model)}", soft_wrap=True
+        )
+    if source.unlabelled:
+        console.print(f"{source.unlabelled} rows have no label and are left out", soft_wrap=True)
+    if not spec.rules:
+        console.print("the spec has no rules: the model is trained once and never again", soft_wrap=True)
 
 
 def _loop(
@@ -130,7 +140,8 @@ def _ingest(console: Console, folder: Path, source: Source, home: Home) -> None:
     counts = json.loads(done.stdout.splitlines()[-1])
     console.print(
         f"ingested {counts['rows']:,} rows before {source.train_until:%Y-%m-%d} as history "
-        f"(label: {counts['label_column']}); {len(source.live):,} later rows will be sent as requests"
+        f"(label: {counts['label_column']}); {len(source.live):,} later rows will be sent as requests",
+        soft_wrap=True,
     )
 
 
@@ -164,9 +175,13 @@ def _first_scores(home: Home, manifest: str, rows: Sequence[ReplayRow]) -> dict[
     asked, out = home.root / "replayed-rows.jsonl", home.root / "first-version-scores.json"
     asked.write_text("\n".join(json.dumps(row.raw) for row in rows), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline.score", "--home", str(home.root), "--manifest", manifest]
-    subprocess.run([*command, "--rows", str(asked), "--out", str(out)], check=True)
+    done = subprocess.run(
+        [*command, "--rows", str(asked), "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ReplayRefused(f"the first version cannot be scored: {done.stderr.strip()}")
     scores = json.loads(out.read_bytes())["scores"]
-    return {row.id: score for row, score in zip(rows, scores, strict=True)}
+    return {row.id: score for row, score in zip(rows, scores, strict=True) if score is not None}
 
 
 def _fresh(folder: Path) -> Path:

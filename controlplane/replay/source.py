@@ -14,13 +14,15 @@ from typing import Final
 
 from controlplane.errors import ControlPlaneError
 from controlplane.replay.rows import ReplayRow, read_rows
+from pipeline.contract.spec import ModelSpec
 from pipeline.contract.specfile import SPEC_FILE
 from pipeline.contract.stream import Stream
 
 STREAM_FILE: Final = "stream.py"
 HISTORY: Final = timedelta(weeks=5)
-#: of a period too short for five weeks of history
+#: of the rows, where five weeks would leave nearly none or nearly all of them
 HISTORY_SHARE: Final = 0.4
+SOUND_SHARE: Final = (0.2, 0.6)
 
 
 class ReplayRefused(ControlPlaneError):
@@ -38,6 +40,8 @@ class Source:
     #: rows at or after train_until, in order
     live: Sequence[ReplayRow]
     refused: int
+    #: rows without a label: they can be neither learned from nor replayed
+    unlabelled: int
 
 
 def recipe_folder(name: str) -> Path:
@@ -52,7 +56,7 @@ def recipe_folder(name: str) -> Path:
     raise ReplayRefused(f"there is no recipe {name!r}: name a folder with a {SPEC_FILE}, or tweets or flights")
 
 
-def open_source(recipe: Path, data: Path | None, home: Path) -> Source:
+def open_source(recipe: Path, spec: ModelSpec, data: Path | None, home: Path) -> Source:
     """The rows to replay. Raises ReplayRefused with what is wrong with the file."""
     stream = _stream(recipe, data, home)
     out = home / "replay.jsonl"
@@ -65,17 +69,36 @@ def open_source(recipe: Path, data: Path | None, home: Path) -> Source:
     rows = read_rows(out)
     if not rows:
         raise ReplayRefused(f"{stream.file}: no row has a label: there is nothing to replay")
-    train_until = stream.train_until or _default_cut(rows)
+    train_until = stream.train_until or default_cut(rows)
     live = [row for row in rows if row.event_time >= train_until]
     if not live:
         raise ReplayRefused(f"{stream.file}: no row is later than {train_until.isoformat()}: nothing to replay")
-    refused = json.loads(done.stdout)["refused"]
-    return Source(stream.file, stream.description, stream.onset, train_until, live, refused)
+    _check_history(spec, len(rows) - len(live), train_until)
+    counts = json.loads(done.stdout)
+    return Source(
+        stream.file, stream.description, stream.onset, train_until, live, counts["refused"], counts["unlabelled"]
+    )
 
 
-def _default_cut(rows: Sequence[ReplayRow]) -> datetime:
-    first, last = rows[0].event_time, rows[-1].event_time
-    return first + min(HISTORY, (last - first) * HISTORY_SHARE)
+def default_cut(rows: Sequence[ReplayRow]) -> datetime:
+    """Five weeks after the first row, unless a stray date or a short file makes that a poor history."""
+    cut = rows[0].event_time + HISTORY
+    share = sum(row.event_time < cut for row in rows) / len(rows)
+    least, most = SOUND_SHARE
+    return cut if least <= share <= most else rows[int(len(rows) * HISTORY_SHARE)].event_time
+
+
+def _check_history(spec: ModelSpec, rows: int, train_until: datetime) -> None:
+    """Raises ReplayRefused where the first training could not succeed, before anything is started for it."""
+    held_out = int(min(rows, spec.train.rows) * spec.train.holdout)
+    before = f"{rows} labelled rows before {train_until:%Y-%m-%d %H:%M} are the history"
+    if rows < spec.train.min_rows:
+        raise ReplayRefused(f"{before}, train.min_rows asks for {spec.train.min_rows}: take a longer file or lower it")
+    if held_out < spec.gate.min_rows:
+        raise ReplayRefused(
+            f"{before}; {held_out} of them would be held out (train.holdout {spec.train.holdout:g}) and gate.min_rows "
+            f"asks for {spec.gate.min_rows}: take a longer file, or change one of the two"
+        )
 
 
 def _stream(recipe: Path, data: Path | None, home: Path) -> Stream:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from controlplane.client import ControlClient
 from controlplane.replay.rows import Answer
-from controlplane.replay.source import Source
+from controlplane.replay.source import ReplayRefused, Source
 from controlplane.replay.summary import Summary, quality
 from controlplane.replay.traffic import Traffic
 
@@ -28,7 +28,10 @@ def summarise(
     firings = control.listing(model, "firings", 1_000)
     versions = control.listing(model, "versions", 1_000)
     counts, earlier = after["counts"], before["counts"]
-    periods, pooled = quality(traffic.answers, first)
+    scored = [answer for answer in traffic.answers if answer.row.id in first]
+    if not scored:
+        raise ReplayRefused(f"no row was answered; failed requests: {dict(traffic.failures)}")
+    periods, pooled = quality(scored, first)
     onset = source.onset
     detected = _first_after(firings, onset)
     return Summary(

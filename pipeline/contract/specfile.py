@@ -26,13 +26,20 @@ def read_recipe(folder: Path) -> tuple[ModelSpec, dict[str, str]]:
     path = folder / SPEC_FILE
     if not path.is_file():
         raise SpecInvalid([f"{path}: no such file: a recipe is a folder with a {SPEC_FILE}"])
-    spec = parse_spec(path.read_text(encoding="utf-8"), str(path))
-    sources = {file.name: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py"))}
+    spec = parse_spec(_text(path), str(path))
+    sources = {file.name: _text(file) for file in sorted(folder.glob("*.py"))}
     named = {entry.partition(":")[0] for entry in (spec.entry.features, spec.entry.pipeline)}
     missing = sorted(named - set(sources))
     if missing:
         raise SpecInvalid([f"{path}: entry: there is no {name} beside the spec" for name in missing])
     return spec, sources
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecInvalid([f"{path}: not UTF-8 text: {error.reason} at byte {error.start}"]) from error
 
 
 def parse_spec(text: str, name: str) -> ModelSpec:
@@ -43,6 +50,8 @@ def parse_spec(text: str, name: str) -> ModelSpec:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecInvalid([f"{name}:{line}: not YAML: {error.problem}"]) from error
+    except yaml.YAMLError as error:
+        raise SpecInvalid([f"{name}:1: not YAML: {str(error).splitlines()[0]}"]) from error
     if not isinstance(data, dict):
         raise SpecInvalid([f"{name}:1: expected a mapping with model, task, source, ..."])
     try:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bundle.columns import raw_columns
+from bundle.recipe import Recipe, load_function
+from bundle.scorer import Graph
 from docs.generate import REFERENCE, pages
 from pipeline.contract.specfile import read_recipe
+from pipeline.engines.sklearn import SklearnEngine
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), DOCS.parent / "README.md"]
@@ -30,23 +35,31 @@ def test_links_between_pages_lead_somewhere(page):
     assert missing == []
 
 
-def test_the_feature_function_in_the_guide_runs():
+def guide_recipe(folder: Path) -> Path:
+    """The recipe of the guide, written as a reader would."""
     guide = (DOCS / "bring-your-own-model.md").read_text(encoding="utf-8")
-    source = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
-    module = {}
-    exec(source, module)  # noqa: S102 - it is ours
-    import numpy as np
+    blocks = re.findall(r"```(yaml|python)\n(.*?)```", guide, re.DOTALL)
+    for name, (_, text) in zip(("model.yaml", "features.py", "training.py"), blocks, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
 
-    raw = {
-        "plan": np.array(["basic", None], dtype=object),
-        "spend": np.array([0.0, np.nan]),
-        "phone": np.array(["1", None], dtype=object),
-    }
 
-    columns = module["features"](raw)
+def test_the_recipe_in_the_guide_trains_a_model_that_is_exported_equal(tmp_path):
+    spec, sources = read_recipe(guide_recipe(tmp_path))
+    rng = np.random.default_rng(1)
+    rows = [
+        {"plan": rng.choice(["basic", "pro", None]), "spend": float(spend), "phone": None}
+        for spend in rng.exponential(30, 500)
+    ]
+    features = Recipe(sources["features.py"], "features", spec.signature, "features.py")
+    build = load_function(sources["training.py"], "training.py", "pipeline")
+    columns = features.features(raw_columns(rows, spec.raw))
+    labels = np.array([int(row["spend"] > 20) for row in rows])
 
-    assert columns["has_phone"].tolist() == [1.0, 0.0]
-    assert columns["log_spend"][0] == 0.0
+    fitted = SklearnEngine().fit(build, spec.signature, columns, labels)
+    graph = Graph(fitted.export(), spec.signature)
+
+    assert np.abs(graph.score(columns) - fitted.score(columns)).max() < 1e-5
 
 
 @pytest.mark.parametrize("recipe", ["tweets", "flights"])

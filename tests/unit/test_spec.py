@@ -75,3 +75,14 @@ def test_a_folder_without_the_code_that_it_names_is_refused(tmp_path: Path):
 
     with pytest.raises(SpecInvalid, match=r"there is no features\.py beside the spec"):
         read_recipe(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
+    (tmp_path / "model.yaml").write_bytes(GOOD.replace("growth", "größe").encode("latin-1"))
+
+    with pytest.raises(SpecInvalid, match="not UTF-8 text"):
+        read_recipe(tmp_path)
+
+
+def test_a_control_character_is_refused():
+    assert any("not YAML" in problem for problem in problems(GOOD + "\x07"))
