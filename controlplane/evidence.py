@@ -8,35 +8,37 @@ from datetime import datetime
 from typing import Any
 
 from controlplane.lifecycle import VersionState
-from controlplane.rules import Facts, WindowFacts
+from controlplane.rules import Facts, WindowFacts, WindowRule
 from controlplane.store import Store
 from controlplane.tables import Json, ScoredWindow, TrainingRun, Version
+from pipeline.contract.spec import MetricRule, Rule
 
 
-def gather(store: Store, model_id: str, now: datetime) -> Facts:
-    """The model's level at this instant."""
+def gather(store: Store, model_id: str, now: datetime, rules: Iterable[Rule] = ()) -> Facts:
+    """The model's level at this instant, with the windows that these rules have to judge."""
     production = store.production(model_id)
-    windows: Iterable[ScoredWindow] = ()
+    windows: dict[str, tuple[WindowFacts, ...]] = {}
     labelled_new = None
     if production is not None:
-        windows = store.windows_since(model_id, production.number, production.promoted_at or now)
+        windows = {rule.name: _windows(store, production, rule, now) for rule in rules if isinstance(rule, WindowRule)}
         observation = store.observation(model_id, production.number)
         labelled_new = observation.labelled_new if observation else None
-    by_monitor: dict[str, tuple[WindowFacts, ...]] = {}
-    for window in windows:
-        by_monitor[window.monitor] = (*by_monitor.get(window.monitor, ()), window_facts(window))
-    causes = [window.id for each in by_monitor.values() for window in each]
     return Facts(
         now=now,
         version=production.number if production else None,
         in_service_since=store.in_service_since(model_id),
-        windows=by_monitor,
+        windows=windows,
         labelled_new=labelled_new,
         busy=busy(store.active_run(model_id), store.on_their_way(model_id)),
         last_asked_at=store.last_asked_at(model_id),
         fired=store.fired_causes(model_id),
-        judged=store.last_reasons(model_id, causes).keys(),
     )
+
+
+def _windows(store: Store, production: Version, rule: WindowRule, now: datetime) -> tuple[WindowFacts, ...]:
+    since, settled = production.promoted_at or now, isinstance(rule, MetricRule)
+    rows = store.to_judge(production, since, rule.name, rule.monitor, settled)
+    return tuple(window_facts(row) for row in rows)
 
 
 def busy(run: TrainingRun | None, on_their_way: Iterable[Version]) -> str | None:

@@ -90,7 +90,7 @@ class Facts:
     version: int | None
     #: when the model's first version went into production
     in_service_since: datetime | None
-    #: windows of the version in production by monitor, oldest first
+    #: by rule, the windows of the version in production that it has to judge: not judged yet, and the newest
     windows: Mapping[str, tuple[WindowFacts, ...]]
     #: labelled rows that the version in production has not learned from; None before the monitor looked
     labelled_new: int | None
@@ -100,8 +100,6 @@ class Facts:
     last_asked_at: datetime | None
     #: (rule, cause) that have fired
     fired: Set[tuple[str, str]] = frozenset()
-    #: (rule, cause) that were decided before
-    judged: Set[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -162,14 +160,13 @@ WindowRule: TypeAlias = DriftRule | NoveltyRule | MetricRule
 
 
 def _of_windows(rule: WindowRule, facts: Facts) -> Iterator[Finding]:
-    windows = facts.windows.get(rule.monitor, ())
+    windows = facts.windows.get(rule.name, ())
     if isinstance(rule, MetricRule):
         windows = tuple(window for window in windows if window.settled)
     if not windows:
         yield Finding(f"v{facts.version}", Reason.WAIT_NO_DATA, f"{rule.monitor} has no window to judge yet")
     for window in windows:
-        if window is windows[-1] or (rule.name, window.id) not in facts.judged:
-            yield _window(rule, window)
+        yield _window(rule, window)
 
 
 def _window(rule: WindowRule, window: WindowFacts) -> Finding:

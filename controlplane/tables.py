@@ -112,7 +112,11 @@ class ScoredWindow(SQLModel, table=True):
     """A window and what the monitor said of it."""
 
     __tablename__: ClassVar[str] = "windows"
-    __table_args__ = (Index("windows_in_order", "model", "version", "monitor", "until_time", "until_id"),)
+    __table_args__ = (
+        Index("windows_in_order", "model", "version", "monitor", "until_time", "until_id"),
+        # holds all that a rule looks for, so that no verdict is read for a window that was judged before
+        Index("windows_to_judge", "model", "version", "monitor", "until_time", "until_id", "cut_at", "error_at", "id"),
+    )
 
     id: str = Field(primary_key=True)
     model: str = Field(foreign_key="models.id")

@@ -15,8 +15,9 @@ from pipeline.contract.training import TrainingRequest
 
 def apply_rules(store: Store, model: Model, now: datetime) -> TrainingRun | None:
     """Ask every rule of the model; store what is new. At most one of them fires, and its run is returned."""
-    facts = gather(store, model.id, now)
-    for rule in spec_of(model).rules:
+    rules = spec_of(model).rules
+    facts = gather(store, model.id, now, rules)
+    for rule in rules:
         for decision in decide(rule, facts):
             if decision.outcome == "fire":
                 run = fire(store, model, decision, now)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, func
+from sqlalchemy import Connection, Engine, Table, event, func, inspect, text
+from sqlalchemy.schema import CreateColumn
 from sqlmodel import Session, SQLModel, create_engine, select
 
 from controlplane import tables
@@ -26,7 +27,23 @@ def open_engine(url: str) -> Engine:
         _prepare_sqlite(engine)
     with engine.execution_options(writes=True).begin() as connection:
         SQLModel.metadata.create_all(connection, tables=tables.ALL)
+        for table in tables.ALL:
+            _add_what_is_new(connection, table)
     return engine
+
+
+def _add_what_is_new(connection: Connection, table: Table) -> None:
+    """Columns and indexes that an older release did not have; a new column needs a server default or may be null."""
+    there = inspect(connection)
+    known = {column["name"] for column in there.get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in known:
+            declared = CreateColumn(column).compile(connection)
+            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {declared}"))
+    indexed = {index["name"] for index in there.get_indexes(table.name)}
+    for index in table.indexes:
+        if index.name not in indexed:
+            index.create(connection)
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -105,14 +105,6 @@ class Decisions(Database):
             query = select(DecisionRecord).where(DecisionRecord.model == model_id)
             return session.exec(query.order_by(col(DecisionRecord.id).desc()).limit(limit)).all()
 
-    def last_reasons(self, model_id: str, causes: Sequence[str]) -> dict[tuple[str, str], str]:
-        """(rule, cause) to the newest reason given, for these causes."""
-        with self._reading() as session:
-            query = select(DecisionRecord.rule, DecisionRecord.cause, DecisionRecord.reason)
-            query = query.where(DecisionRecord.model == model_id, col(DecisionRecord.cause).in_(causes))
-            rows = session.exec(query.order_by(col(DecisionRecord.turn))).all()
-            return {(rule, cause): reason for rule, cause, reason in rows}
-
     def firings(self, model_id: str, limit: int = 100) -> Sequence[Firing]:
         """A model's firings, newest first."""
         with self._reading() as session:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from sqlalchemy import exists
 from sqlmodel import col, select
 
 from controlplane.store.database import Database
-from controlplane.tables import Json, Observation, ScoredWindow
+from controlplane.tables import DecisionRecord, Json, Observation, ScoredWindow, Version
 from observability.windows import Cursor, Window
 
 
@@ -73,14 +74,29 @@ class Windows(Database):
             newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
             return session.exec(query.order_by(*newest).limit(limit)).all()
 
-    def windows_since(self, model_id: str, version: int, since: datetime, limit: int = 60) -> Sequence[ScoredWindow]:
-        """The newest windows of a version that were cut since an instant, oldest first."""
+    def to_judge(
+        self, version: Version, since: datetime, rule: str, monitor: str, settled: bool, limit: int = 50
+    ) -> Sequence[ScoredWindow]:
+        """The oldest windows of a version cut since an instant that the rule has not decided on, then the newest one.
+
+        With `settled` only windows whose error metrics are settled count. What is left beyond the limit is the next
+        to come once these are decided on, so nothing is passed over and no answer grows with the history.
+        """
+        found = select(ScoredWindow.id).where(
+            ScoredWindow.model == version.model, ScoredWindow.version == version.number,
+            ScoredWindow.monitor == monitor, ScoredWindow.cut_at >= since,
+        )  # fmt: skip
+        if settled:
+            found = found.where(col(ScoredWindow.error_at).is_not(None))
+        decided = select(DecisionRecord.id).where(
+            DecisionRecord.model == version.model, DecisionRecord.rule == rule, DecisionRecord.cause == ScoredWindow.id
+        )
+        order = (col(ScoredWindow.until_time), col(ScoredWindow.until_id))
         with self._reading() as session:
-            query = select(ScoredWindow).where(
-                ScoredWindow.model == model_id, ScoredWindow.version == version, ScoredWindow.cut_at >= since
-            )
-            newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
-            return session.exec(query.order_by(*newest).limit(limit)).all()[::-1]
+            waiting = session.exec(found.where(~exists(decided)).order_by(*order).limit(limit)).all()
+            newest = session.exec(found.order_by(*(each.desc() for each in order)).limit(1)).all()
+            query = select(ScoredWindow).where(col(ScoredWindow.id).in_([*waiting, *newest]))
+            return session.exec(query.order_by(*order)).all()
 
     def observe(self, model_id: str, version: int, watermark: datetime, labelled_new: int, now: datetime) -> None:
         """Remember the newest facts about a version."""

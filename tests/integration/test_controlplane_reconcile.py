@@ -13,7 +13,9 @@ from controlplane.store import Store, open_engine
 from controlplane.trainer import MemoryTrainer
 from observability.events import parse
 from pipeline.contract.training import Failure, Phase, Progress
-from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, Crash, World, crash_at, spec
+from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, Crash, World, crash_at, spec
+
+WORSE = {"name": "worse", "kind": "metric", "monitor": "weekly", "metric": "roc_auc", "below": 0.7}
 
 
 @pytest.fixture
@@ -125,6 +127,52 @@ def test_every_window_is_judged_once_also_when_several_are_cut_between_two_ticks
     assert world.reasons("drifted").count("WAIT_STABLE") == 3
 
 
+def test_no_window_is_passed_over_however_many_were_cut_between_two_ticks(world):
+    first = world.to_production()
+    for number in range(120):
+        world.window(first.number, number)
+    for _ in range(4):
+        world.tick()
+
+    assert world.reasons("drifted").count("WAIT_STABLE") == 120
+    world.window(first.number, 121, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def test_a_metric_rule_finds_its_settled_window_behind_any_number_of_others(tmp_path):
+    world = World(tmp_path, spec([WORSE], monitors=[WEEKLY, WEEKLY | {"name": "hourly"}]))
+    first = world.to_production()
+    old = world.window(first.number, 0)
+    for number in range(1, 70):
+        world.window(first.number, number)
+        world.window(first.number, number, monitor="hourly")
+    world.store.rescore_window(old.id, 80, {"error": {"roc_auc": 0.6}}, True, world.clock.now())
+    world.tick()
+
+    assert [firing.cause for firing in world.store.firings(MODEL) if firing.rule == "worse"] == [old.id]
+
+
+def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_judged(world):
+    first = world.to_production()
+    for number in range(60):
+        world.window(first.number, number)
+    world.tick()
+    world.tick()
+
+    assert [row.id for row in world.store.to_judge(first, START, "drifted", "weekly", False)] == [
+        world.store.windows(MODEL, 1)[0].id
+    ]
+    with world.store._reading() as session:
+        plan = session.connection().exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT id FROM windows WHERE model = 'm' AND version = 1 AND monitor = 'w' AND "
+            "cut_at >= 0 AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.model = 'm' AND rule = 'r' "
+            "AND cause = windows.id) ORDER BY until_time, until_id LIMIT 50"
+        )
+        told = " ".join(row[3] for row in plan)
+    assert "COVERING INDEX windows_to_judge" in told and "SCAN" not in told and "TEMP B-TREE" not in told
+
+
 def test_the_cooldown_keeps_a_rule_from_firing(tmp_path):
     world = World(tmp_path, spec([DRIFT | {"cooldown": "7d"}]))
     first = world.to_production()
@@ -166,8 +214,7 @@ def test_enough_new_labelled_rows_fire_once_for_each_version(tmp_path):
 
 
 def test_the_error_of_a_window_is_judged_only_when_its_labels_are_due(tmp_path):
-    rule = {"name": "worse", "kind": "metric", "monitor": "weekly", "metric": "roc_auc", "below": 0.7}
-    world = World(tmp_path, spec([rule]))
+    world = World(tmp_path, spec([WORSE]))
     first = world.to_production()
     window = world.window(first.number, 1)
     world.tick()
