@@ -22,7 +22,7 @@ def pipeline(signature: Signature) -> Pipeline:
     indexers, columns = _indexed(signature, names)
     ordinal = ElementwiseProduct(scalingVec=[1.0] * len(names), inputCol="assembled", outputCol="features")
     trees = GBTClassifier(
-        labelCol=signature.label, maxIter=20, maxDepth=3, stepSize=0.15, minInstancesPerNode=30, seed=1
+        labelCol=signature.label, maxIter=30, maxDepth=3, stepSize=0.1, minInstancesPerNode=30, seed=1
     )
     return Pipeline(stages=[*indexers, _assembler(columns), ordinal, trees])
 
