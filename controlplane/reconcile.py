@@ -19,7 +19,7 @@ from bundle.blobs import BlobStore
 from controlplane.errors import BrokenEvidence, ControlPlaneError, StaleEpoch
 from controlplane.gate import judge
 from controlplane.gaterows import read_gate_rows
-from controlplane.lifecycle import IllegalTransition, VersionState
+from controlplane.lifecycle import IllegalTransition, RunState, VersionState
 from controlplane.outbox import DurableLines, publish
 from controlplane.ports import Trainer
 from controlplane.rollout import FailedLoad, Loaded, Waiting, observe_fleet
@@ -71,9 +71,14 @@ class Reconciler:
         while (run := self.store.claim_next_run(self.owner, self.lease, key)) is not None:
             key = run.key
             self.at("claimed")
-            _undisturbed(self._start, run, now)
         for run in self.store.held_runs(self.owner):
-            _undisturbed(self._poll, run, now)
+            _undisturbed(self._step, run, now)
+
+    def _step(self, run: TrainingRun, now: datetime) -> None:
+        """Only a run that was started renews its lease: one that cannot be started here goes to another holder."""
+        if run.state is RunState.ASKED:
+            self._start(run, now)
+        self._poll(run, now)
 
     def _start(self, run: TrainingRun, now: datetime) -> None:
         self.trainer.start(TrainingRequest.model_validate(run.request))

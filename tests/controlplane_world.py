@@ -108,7 +108,7 @@ class World:
     def reconciler(self, **changes: Any) -> Reconciler:
         parts: dict[str, Any] = {
             "store": self.store, "trainer": self.trainer, "blobs": self.blobs, "clock": self.clock,
-            "lines": self.lines, "lease": timedelta(0),
+            "lines": self.lines, "owner": "control-1",
         }  # fmt: skip
         return Reconciler(**(parts | changes))
 

@@ -12,6 +12,7 @@ from controlplane.lifecycle import RunState, VersionState
 from controlplane.store import Store, open_engine
 from controlplane.trainer import MemoryTrainer
 from observability.events import parse
+from observability.ids import new_id
 from pipeline.contract.training import Failure, Phase, Progress
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, Crash, World, crash_at, spec
 
@@ -55,7 +56,8 @@ def test_a_firing_starts_one_run_even_if_killed_at_any_point_of_the_tick(world, 
     crashes = 0
     for _ in range(8):
         try:
-            world.tick(at=crash_at(point) if crashes == 0 else lambda _point: None)
+            at = crash_at(point) if crashes == 0 else lambda _point: None
+            world.tick(at=at, lease=timedelta(0), owner=new_id())
         except Crash:
             crashes += 1
         for key in set(world.trainer.started) - {first.run_key}:
@@ -475,10 +477,28 @@ def test_a_trainer_that_cannot_start_a_run_is_tried_again_and_stops_nothing_else
 
     run = world.ask()
     world.tick(trainer=Full())
-    assert world.store.run(run.key).state is RunState.ASKED
+    claimed = world.store.run(run.key)
+    world.tick(trainer=Full())
+    assert world.store.run(run.key) == claimed, "neither started nor given a longer lease"
+    assert claimed.state is RunState.ASKED
     assert world.store.model(MODEL).decided_until == START
     assert "No space left" in caplog.text
     world.tick()
+    started = world.store.run(run.key)
+    assert (started.state, started.attempts) == (RunState.RUNNING, 1)
+    assert run.key in world.trainer.started
+
+
+def test_a_run_that_its_holder_cannot_start_goes_to_another_when_the_lease_ends(world):
+    class Full(MemoryTrainer):
+        def start(self, request) -> None:
+            raise OSError(28, "No space left on device")
+
+    run = world.ask()
+    world.tick(trainer=Full(), lease=timedelta(0))
+    world.tick(owner="control-2")
+
+    assert world.store.run(run.key).lease_owner == "control-2"
     assert world.store.run(run.key).state is RunState.RUNNING
 
 
@@ -496,14 +516,14 @@ def _half() -> Progress:
 def _tick_in_threads(world: World, count: int) -> list[BaseException]:
     errors: list[BaseException] = []
 
-    def tick() -> None:
+    def tick(number: int) -> None:
         try:
             store = Store(open_engine(f"sqlite:///{world.folder}/control.db"))
-            world.tick(store=store)
+            world.tick(store=store, owner=f"ticker-{number}")
         except BaseException as error:  # noqa: BLE001 - handed to the test
             errors.append(error)
 
-    threads = [Thread(target=tick) for _ in range(count)]
+    threads = [Thread(target=tick, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
