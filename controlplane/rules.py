@@ -1,6 +1,6 @@
 """Rules: pure functions of what is known. Each decision has its reason, also the decision to do nothing.
 
-A rule is asked about a cause (a window, a due time, a version's new labels), and answers once for each: what
+A rule is asked about a cause (a window, a due time, another full count of new labels), and answers once for each: what
 has fired for a cause never fires for it again. Only windows of the version in production, cut since it went
 there, are judged.
 """
@@ -54,7 +54,7 @@ class Decision:
 
     rule: str
     kind: str
-    #: window id, due time, version (v3) or request id
+    #: window id, due time, version and how often its new rows were enough (v3:1), or request id
     cause: str
     outcome: Outcome
     reason: Reason
@@ -238,13 +238,19 @@ def _metric(rule: MetricRule, window: WindowFacts) -> Finding:
 
 
 def _volume(rule: VolumeRule, facts: Facts) -> Finding:
-    cause, needed = f"v{facts.version}", rule.new_labelled_rows
+    """Each time that another `new_labelled_rows` are full is a cause of its own, whatever came of the last."""
+    version, step = f"v{facts.version}", rule.new_labelled_rows
     if facts.labelled_new is None:
-        return Finding(cause, Reason.WAIT_NO_DATA, "labelled rows were not counted yet")
-    enough = facts.labelled_new >= needed
-    detail = f"{facts.labelled_new} labelled rows that {cause} has not learned from, {needed} needed"
+        return Finding(f"{version}:1", Reason.WAIT_NO_DATA, "labelled rows were not counted yet")
+    crossing = facts.labelled_new // step
+    enough = crossing >= 1 and (rule.name, f"{version}:{crossing}") not in facts.fired
+    if not enough:
+        crossing += 1
+    needed = crossing * step
+    detail = f"{facts.labelled_new} labelled rows that {version} has not learned from, {needed} needed"
     numbers = {"labelled_new": facts.labelled_new, "needed": needed}
-    return Finding(cause, Reason.RETRAIN_VOLUME if enough else Reason.WAIT_FEW_LABELS, detail, numbers)
+    reason = Reason.RETRAIN_VOLUME if enough else Reason.WAIT_FEW_LABELS
+    return Finding(f"{version}:{crossing}", reason, detail, numbers)
 
 
 def _schedule(rule: ScheduleRule, facts: Facts) -> Finding:

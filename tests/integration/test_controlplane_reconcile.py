@@ -202,7 +202,7 @@ def test_a_schedule_fires_once_after_a_long_downtime(tmp_path):
     assert world.reasons("daily")[-1] == "WAIT_NOT_DUE"
 
 
-def test_enough_new_labelled_rows_fire_once_for_each_version(tmp_path):
+def test_enough_new_labelled_rows_fire_once_each_time_that_they_are_full_again(tmp_path):
     world = World(tmp_path, spec([{"name": "volume", "kind": "volume", "new_labelled_rows": 100}]))
     first = world.to_production()
     world.store.observe(MODEL, first.number, START, 99, START)
@@ -211,8 +211,18 @@ def test_enough_new_labelled_rows_fire_once_for_each_version(tmp_path):
     world.store.observe(MODEL, first.number, START, 100, START)
     world.tick()
 
-    assert world.store.firings(MODEL)[0].cause == "v1"
+    run = world.store.active_run(MODEL)
     assert world.store.firings(MODEL)[0].trigger == "data"
+    world.finish(run.key, failure=Failure(code="crashed", message="x"))
+    for labelled in (101, 199, 200, 200, 205):
+        world.store.observe(MODEL, first.number, START, labelled, START)
+        world.tick()
+        if run := world.store.active_run(MODEL):
+            world.finish(run.key, world.made(better=False))
+            world.tick()
+
+    assert world.store.production(MODEL).number == first.number
+    assert [firing.cause for firing in world.store.firings(MODEL)][:-1] == ["v1:2", "v1:1"]
 
 
 def test_the_error_of_a_window_is_judged_only_when_its_labels_are_due(tmp_path):

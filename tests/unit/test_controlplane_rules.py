@@ -103,6 +103,17 @@ def test_after_a_due_time_has_fired_the_next_one_is_waited_for():
     )
 
 
+@given(labelled=st.integers(0, 1000), crossings=st.sets(st.integers(1, 10)))
+def test_a_volume_rule_fires_once_for_each_crossing_and_waits_for_the_next(labelled, crossings):
+    fired = frozenset(("volume", f"v1:{crossing}") for crossing in crossings)
+    decision = next(iter(decide(rule(VOLUME), facts(labelled_new=labelled, fired=fired))), None)
+    crossed = labelled // 100
+    expected = crossed >= 1 and crossed not in crossings
+    assert (decision is not None and decision.outcome == "fire") == expected
+    if decision is not None:
+        assert decision.cause == f"v1:{crossed if expected else crossed + 1}"
+
+
 def test_a_manual_request_needs_no_version_but_waits_for_a_run():
     assert decide_manual("r1", "why", facts(version=None)).outcome == "fire"
     assert decide_manual("r1", "why", facts(busy="run r is running")).reason is Reason.WAIT_ACTIVE_RUN
