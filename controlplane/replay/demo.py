@@ -62,8 +62,7 @@ def run(demo: Demo, console: Console) -> Summary:
     source = open_source(folder, spec, demo.data, home.root)
     _announce(console, spec, source, home)
     control_port, serving_port = free_port(8460), free_port(8470)
-    supervisor = Supervisor(home.service_logs, _environment(home, control_port, serving_port), console.print)
-    try:
+    with Supervisor(home.service_logs, _environment(home, control_port, serving_port), console.print) as supervisor:
         control_url, serving_url = f"http://127.0.0.1:{control_port}", f"http://127.0.0.1:{serving_port}"
         with console.status("starting the control plane, the monitor, the shipper and serving"):
             for service in services(control_url, serving_url):
@@ -76,8 +75,6 @@ def run(demo: Demo, console: Console) -> Summary:
             console.print("it stays up until Ctrl-C")
             run_until_signalled(supervisor)
         return summary
-    finally:
-        supervisor.stop()
 
 
 def _announce(console: Console, spec: ModelSpec, source: Source, home: Home) -> None:
