@@ -12,6 +12,7 @@ ControlPlaneError
 │       ├── Unauthenticated
 │       ├── Forbidden
 │       └── TooManyAttempts
+├── NotDeciding                the API answers, but nothing is decided
 ├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
 ├── BrokenEvidence             stored bytes that a decision needs are not there or not readable
 ├── Unreachable                (client) the control plane does not answer
@@ -104,6 +105,13 @@ class TooManyAttempts(Denied):
 
     code = "too_many_attempts"
     status = 429
+
+
+class NotDeciding(ControlPlaneError):
+    """Requests are answered, but nothing is decided: see the log of the control plane."""
+
+    code = "not_ready"
+    status = 503
 
 
 class StaleEpoch(ControlPlaneError):

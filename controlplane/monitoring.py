@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from bundle.blobs import BlobCorrupt, BlobStore
 from bundle.manifest import REFERENCE, Manifest
 from bundle.signature import Signature
+from controlplane.boundary import apart
 from controlplane.errors import BrokenEvidence
 from controlplane.store import Store, spec_of
 from controlplane.tables import Json, Model, ScoredWindow, Version
@@ -71,12 +73,14 @@ def reconcile_windows(watch: Watch) -> None:
         production = watch.store.production(model.id)
         if production is None:
             continue
-        try:
-            _watch_model(watch, model, production)
-        except LogStoreUnavailable as error:
-            LOG.warning("%s is not watched for the moment: %s", model.id, error)
-        except BrokenEvidence:
-            LOG.exception("%s cannot be watched", model.id)
+        apart(f"the monitor of {model.id}", partial(_watch_while_it_answers, watch, model, production))
+
+
+def _watch_while_it_answers(watch: Watch, model: Model, production: Version) -> None:
+    try:
+        _watch_model(watch, model, production)
+    except LogStoreUnavailable as error:
+        LOG.warning("%s is not watched for the moment: %s", model.id, error)
 
 
 def _watch_model(watch: Watch, model: Model, production: Version) -> None:

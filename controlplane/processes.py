@@ -52,8 +52,11 @@ def run_control(settings: Settings) -> None:
         lease=settings.lease,
         instance_silence=settings.instance_silence,
     )
-    parts = Parts(store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url)
-    app = create_app(parts, admin_pages(), _ticking(Ticker(reconciler.tick, settings.tick)))
+    ticker = Ticker(reconciler.tick, settings.tick)
+    parts = Parts(
+        store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url, ticker.trouble
+    )
+    app = create_app(parts, admin_pages(), _ticking(ticker))
     try:
         uvicorn.run(
             app, host=settings.host, port=settings.port, log_level="warning",

@@ -11,19 +11,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
 from bundle.blobs import BlobStore
-from controlplane.errors import BrokenEvidence, ControlPlaneError, StaleEpoch
+from controlplane.boundary import apart
+from controlplane.errors import BrokenEvidence
 from controlplane.gate import judge
 from controlplane.gaterows import read_gate_rows
-from controlplane.lifecycle import IllegalTransition, RunState, VersionState
+from controlplane.lifecycle import RunState, VersionState
 from controlplane.outbox import DurableLines, publish
 from controlplane.ports import Trainer
 from controlplane.rollout import FailedLoad, Loaded, Waiting, observe_fleet
-from controlplane.store import Store, spec_of
+from controlplane.store import Store
 from controlplane.tables import Model, TrainingRun, Version
 from controlplane.triggers import apply_rules
 from observability.clock import Clock
@@ -62,7 +62,11 @@ class Reconciler:
         now = self.clock.now()
         self._runs(now)
         self._versions(now)
-        decided = [model.id for model in self.store.models() if self._rules(model, now)]
+        decided = [
+            model.id
+            for model in self.store.models()
+            if apart(f"the rules of {model.id}", partial(self._rules, model, now))
+        ]
         self.store.mark_decided(decided, now)
         self._outbox()
 
@@ -72,7 +76,7 @@ class Reconciler:
             key = run.key
             self.at("claimed")
         for run in self.store.held_runs(self.owner):
-            _undisturbed(self._step, run, now)
+            apart(f"run {run.key}", partial(self._step, run, now))
 
     def _step(self, run: TrainingRun, now: datetime) -> None:
         """Only a run that was started renews its lease: one that cannot be started here goes to another holder."""
@@ -96,15 +100,15 @@ class Reconciler:
 
     def _versions(self, now: datetime) -> None:
         for version in self.store.on_their_way():
-            try:
-                if (why := self._overtaken(version)) is not None:
-                    self.store.reject(version.model, version.number, why, now)
-                elif version.state is VersionState.CANDIDATE:
-                    self._judge(version, now)
-                else:
-                    self._roll_out(version, now)
-            except IllegalTransition as error:
-                LOG.info("another control plane was faster: %s", error)
+            apart(f"{version.model} version {version.number}", partial(self._advance, version, now))
+
+    def _advance(self, version: Version, now: datetime) -> None:
+        if (why := self._overtaken(version)) is not None:
+            self.store.reject(version.model, version.number, why, now)
+        elif version.state is VersionState.CANDIDATE:
+            self._judge(version, now)
+        else:
+            self._roll_out(version, now)
 
     def _overtaken(self, version: Version) -> str | None:
         """Why a version may not go on though it is good: it was made to beat one that is no longer there."""
@@ -138,29 +142,12 @@ class Reconciler:
             case Waiting():
                 pass
 
-    def _rules(self, model: Model, now: datetime) -> bool:
-        """Ask the model's rules; one model's broken state does not keep the others from being asked."""
-        try:
-            spec_of(model)
-            if apply_rules(self.store, model, now) is not None:
-                self.at("fired")
-        except (ControlPlaneError, ValueError):
-            LOG.exception("the rules of %s could not be asked", model.id)
-            return False
-        return True
+    def _rules(self, model: Model, now: datetime) -> None:
+        if apply_rules(self.store, model, now) is not None:
+            self.at("fired")
 
     def _outbox(self) -> None:
         try:
             publish(self.store, self.lines)
         except (SpoolError, OSError) as error:
             LOG.warning("the outbox waits: %s", error)
-
-
-def _undisturbed(act: Callable[[TrainingRun, datetime], None], run: TrainingRun, now: datetime) -> None:
-    """One run's trouble is tried again at the next tick, and keeps nothing else from its step."""
-    try:
-        act(run, now)
-    except StaleEpoch as error:
-        LOG.warning("run %s: %s", run.key, error)
-    except (OSError, ValidationError):
-        LOG.exception("run %s could not take its step", run.key)

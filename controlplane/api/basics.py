@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 
 from controlplane.api.parts import TheParts
+from controlplane.errors import NotDeciding
 from controlplane.replayclock import ReplayClock, set_clock
 from observability.events import Instant
 
@@ -32,7 +34,12 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(parts: TheParts) -> dict[str, str]:
-    parts.store.models()
+    try:
+        parts.store.models()
+    except OperationalError as error:
+        raise NotDeciding("the database does not answer") from error
+    if (trouble := parts.trouble()) is not None:
+        raise NotDeciding(trouble)
     return {"status": "ready"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated
@@ -25,6 +26,8 @@ class Parts:
     instance_silence: timedelta = timedelta(seconds=15)
     #: where serving answers, to show it
     serving_url: str = field(default="http://127.0.0.1:3000")
+    #: why nothing is decided, for readiness; None where all is well
+    trouble: Callable[[], str | None] = lambda: None
 
 
 def _parts(request: Request) -> Parts:

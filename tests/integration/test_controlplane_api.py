@@ -42,6 +42,17 @@ def test_applying_a_spec_twice_changes_nothing(client):
     assert first["spec_digest"] == second["spec_digest"] == spec(model="default/other").digest
 
 
+def test_it_is_not_ready_with_the_reason_while_nothing_is_decided(world):
+    said: list[str | None] = [None, "no tick ended well for 61 s: none has ended"]
+    parts = Parts(world.store, world.blobs, world.clock, Authenticator(world.store), trouble=lambda: said.pop(0))
+    client = TestClient(create_app(parts))
+    assert client.get("/readyz").status_code == 200
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"] == "no tick ended well for 61 s: none has ended"
+    assert client.get("/healthz").status_code == 200
+
+
 def test_a_spec_with_a_mistake_names_the_field(client):
     body = declaration(spec())
     body["spec"]["rules"][0]["drifted_share"] = 2

@@ -25,7 +25,7 @@ from observability.monitors import (
 from observability.parquet_store import ParquetLogStore
 from observability.ports import LogStoreUnavailable
 from pipeline.contract.training import Made
-from tests.controlplane_world import MODEL, START, WEEKLY, World, spec
+from tests.controlplane_world import MODEL, RECIPE, START, WEEKLY, World, spec
 
 HOURLY = {"name": "hourly", "window": {"kind": "time", "every": "1h"}, "min_labels": 10}
 
@@ -246,6 +246,27 @@ def test_while_the_log_store_is_away_nothing_is_said_to_be_known(world, caplog):
     assert world.store.windows(MODEL) == []
     assert world.store.model(MODEL).monitored_until is None
     assert "no answer" in caplog.text
+
+
+def test_a_model_whose_pass_breaks_in_whatever_way_stops_no_other_model(world, monkeypatch, caplog):
+    class Broken:
+        def watermark(self, model):
+            if model == "default/a":
+                raise ZeroDivisionError("a watermark like no other")
+            return world.logs.watermark(model)
+
+        def __getattr__(self, name):
+            return getattr(world.logs, name)
+
+    version = world.store.production(MODEL)
+    world.store.apply_model(spec(model="default/a"), RECIPE, START)
+    monkeypatch.setattr(world.store, "production", lambda _model: version)
+    world.predict(100)
+    world.watch(logs=Broken())
+
+    assert world.store.models()[0].id == "default/a"
+    assert "a watermark like no other" in caplog.text
+    assert [row.rows for row in world.store.windows(MODEL)] == [100]
 
 
 def test_a_reference_that_is_gone_stops_the_windows_of_its_model_and_is_told(world, caplog):

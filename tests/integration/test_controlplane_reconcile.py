@@ -480,6 +480,47 @@ def test_one_model_whose_spec_cannot_be_read_does_not_stop_the_others(world, cap
     assert "default/other" in caplog.text
 
 
+@pytest.mark.parametrize("broken", ["controlplane.reconcile.judge", "controlplane.reconcile.Reconciler._roll_out"])
+def test_a_version_that_cannot_take_its_step_stops_no_other_and_no_rule(world, monkeypatch, caplog, broken):
+    def fail(*_: object) -> None:
+        raise KeyError("label_mismatches")
+
+    world.to_production()
+    run = world.ask()
+    if "roll_out" in broken:
+        world.tick()
+    world.finish(run.key, world.made())
+    if "roll_out" in broken:
+        world.tick()
+    monkeypatch.setattr(broken, fail)
+    world.tick()
+
+    assert world.store.model(MODEL).decided_until == START
+    assert f"{MODEL} version 2 could not take its step" in caplog.text and "label_mismatches" in caplog.text
+    monkeypatch.undo()
+    world.tick()
+    world.load_staged()
+    world.tick()
+    assert world.store.production(MODEL).number == 2
+
+
+def test_one_model_whose_rules_break_in_whatever_way_does_not_stop_the_others(world, monkeypatch, caplog):
+    world.store.apply_model(spec(model="default/other"), RECIPE, START)
+    production = Store.production
+
+    def broken(store, model_id):
+        if model_id == "default/other":
+            raise TypeError("no version is like this")
+        return production(store, model_id)
+
+    monkeypatch.setattr(Store, "production", broken)
+    world.tick()
+
+    assert world.store.model(MODEL).decided_until == START
+    assert world.store.model("default/other").decided_until is None
+    assert "no version is like this" in caplog.text
+
+
 def test_a_trainer_that_cannot_start_a_run_is_tried_again_and_stops_nothing_else(world, caplog):
     class Full(MemoryTrainer):
         def start(self, request) -> None:
