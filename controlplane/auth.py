@@ -71,7 +71,7 @@ def required_scope(method: str, path: str) -> Scope:
 
 
 class Throttle:
-    """At most so many failures in a minute from one address; after that, none is looked at."""
+    """At most so many failures in a minute from one address; after that, a wrong token is told to wait."""
 
     def __init__(self, failures: int = 10, seconds: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
         self._failures = failures
@@ -111,20 +111,26 @@ class Authenticator:
         self._wall: Clock = wall or SystemClock()
 
     def authenticate(self, token: str, address: str) -> Caller:
-        """The caller. Raises Unauthenticated or TooManyAttempts; a missing token is not counted."""
-        self._throttle.check(address)
+        """The caller. Raises Unauthenticated or TooManyAttempts; a missing token is not counted.
+
+        A valid token is let in whatever others of its address tried: all programs of one machine share 127.0.0.1.
+        """
         if not token:
             raise Unauthenticated
         digest = digest_of_token(token)
         known = self._store.token(digest)
         if known is None or not hmac.compare_digest(known.sha256, digest):
-            self._throttle.failed(address)
+            self._count(address)
             raise Unauthenticated
         if known.expires_at is not None and known.expires_at <= self._wall.now():
-            self._throttle.failed(address)
+            self._count(address)
             raise Unauthenticated("the token has expired: ask for a new one")
         scopes = frozenset[str]().union(*(INCLUDES.get(scope, frozenset()) for scope in known.scopes))
         return Caller(known.name, scopes)
+
+    def _count(self, address: str) -> None:
+        self._throttle.check(address)
+        self._throttle.failed(address)
 
 
 def demand(caller: Caller, scope: Scope) -> None:
