@@ -67,7 +67,9 @@ def _write_new(path: Path) -> None:
 
 
 def let_in(store: Store, credentials: Credentials) -> None:
-    """Make the store know the tokens by their hashes. Doing it again changes nothing."""
-    for name, scopes in SCOPES.items():
-        token: SecretStr = getattr(credentials, name)
-        store.add_token(name, digest_of_token(token.get_secret_value()), scopes)
+    """Make the store know these tokens by their hashes, and forget those that they replace. Doing it again changes
+    nothing.
+    """
+    tokens: dict[str, SecretStr] = {name: getattr(credentials, name) for name in SCOPES}
+    digests = {name: digest_of_token(token.get_secret_value()) for name, token in tokens.items()}
+    store.replace_tokens({name: (digests[name], scopes) for name, scopes in SCOPES.items()})

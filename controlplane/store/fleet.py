@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, delete, or_, select, update
 
 from controlplane.store.database import Database
 from controlplane.tables import Instance, Json, OutboxEntry, Token
@@ -39,6 +39,27 @@ class Fleet(Database):
             token = Token(id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=self._wall.now())
             token.expires_at = expires_at
             session.add(token)
+            return True
+
+    def replace_tokens(self, wanted: Mapping[str, tuple[str, Sequence[str]]]) -> bool:
+        """Let in, under each name, the token with this hash and these scopes and no other, all or none.
+
+        False where it was so already. Tokens of other names are left alone.
+        """
+        named = col(Token.name).in_(list(wanted))
+        with self._writing() as session:
+            known = session.exec(select(Token).where(named)).all()
+            told = sorted((token.name, token.sha256, tuple(token.scopes), token.expires_at is None) for token in known)
+            if told == sorted((name, sha256, tuple(scopes), True) for name, (sha256, scopes) in wanted.items()):
+                return False
+            session.exec(
+                delete(Token).where(or_(named, col(Token.sha256).in_([sha256 for sha256, _ in wanted.values()])))
+            )
+            now = self._wall.now()
+            session.add_all(
+                Token(id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=now)
+                for name, (sha256, scopes) in wanted.items()
+            )
             return True
 
     def token(self, sha256: str) -> Token | None:
