@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bundle.ranges import check_number
 from bundle.signature import FieldType, RawField, Signature
 
 Column: TypeAlias = npt.NDArray[Any]
@@ -17,7 +18,7 @@ NaN for missing; a boolean is float64 0, 1 or NaN."""
 
 
 class BadRow(ValueError):
-    """A value does not fit its declared type."""
+    """A value does not fit its declared type, or lies where no model can follow."""
 
     def __init__(self, row: int, field: str, message: str) -> None:
         super().__init__(f"row {row}, field {field}: {message}")
@@ -29,7 +30,7 @@ class BadRow(ValueError):
 def raw_columns(rows: Iterable[Mapping[str, Any]], fields: Iterable[RawField]) -> Columns:
     """The declared fields of the rows as typed columns; a field that was not declared is left out.
 
-    Raises BadRow for a missing required field or a value of another type.
+    Raises BadRow for a missing required field, a value of another type, and a number out of range.
     """
     rows = list(rows)
     columns: Columns = {}
@@ -46,6 +47,11 @@ def _value(value: Any, field: RawField, row: int) -> Any:  # noqa: ANN401 - what
         return None if field.type == "string" else np.nan
     if not isinstance(value, _ACCEPTED[field.type]) or (isinstance(value, bool) and field.type != "boolean"):
         raise BadRow(row, field.name, f"expected {field.type}, got {type(value).__name__}")
+    if isinstance(value, int | float):
+        try:
+            check_number(value)
+        except ValueError as error:
+            raise BadRow(row, field.name, str(error)) from None
     return value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,14 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.privacy import filtered
+from bundle.ranges import check_moment, check_number
 from bundle.signature import FieldType
 from pipeline.contract.spec import LabelColumn, ModelSpec
 from pipeline.errors import BadSource
 
-_TRUE: Final = frozenset({"true", "1", "yes"})
-_FALSE: Final = frozenset({"false", "0", "no"})
+#: with 1.0 and 0.0, since a column of booleans with gaps is often written as numbers
+_TRUE: Final = frozenset({"true", "1", "1.0", "yes"})
+_FALSE: Final = frozenset({"false", "0", "0.0", "no"})
 _MISSING: Final = frozenset({"", "nan", "null", "none"})
-_INT64: Final = 2**63
 
 
 @dataclass(frozen=True)
@@ -132,27 +132,38 @@ def typed(text: str, kind: FieldType, name: str) -> Any:  # noqa: ANN401 - of th
         if word not in _TRUE | _FALSE:
             raise ValueError(f"{name}: expected boolean")
         return word in _TRUE
+    number = _number(word, kind, name)
+    try:
+        check_number(number)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return number
+
+
+def _number(word: str, kind: FieldType, name: str) -> float:
     try:
         number = float(word)
-    except ValueError:
-        raise ValueError(f"{name}: expected {kind}") from None
-    if not math.isfinite(number) or (kind == "integer" and not number.is_integer()):
-        raise ValueError(f"{name}: expected {kind}")
-    if kind == "number":
-        return number
-    whole = int(word) if word.lstrip("+-").isdigit() else int(number)
-    if abs(whole) >= _INT64:
-        raise ValueError(f"{name}: the integer is too large")
-    return whole
+        if kind == "number":
+            return number
+        if number.is_integer():
+            return int(word) if word.lstrip("+-").isdecimal() else int(number)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{name}: expected {kind}") from None
 
 
 def instant(text: str, name: str) -> datetime:
     """The time in UTC; one without a zone is taken as UTC. Raises ValueError."""
     try:
         value = datetime.fromisoformat(text.strip())
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{name}: not a time such as 2020-12-12 11:55:28") from None
+    try:
+        check_moment(moment)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return moment
 
 
 def label_of(text: str, column: LabelColumn) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from bundle.privacy import filtered
+from bundle.ranges import check_moment, check_number
 from bundle.signature import RawField
 from observability.ports import LogStore
 from observability.windows import EPOCH
@@ -22,6 +24,7 @@ from pipeline.rawtables import LABELS, DayWriter, raw_schema, write_rows
 #: the log store may show an event this long after it was observed
 OVERLAP: Final = timedelta(minutes=15)
 SOURCE: Final = "served"
+_KINDS: Final = {"integer": int, "number": float, "boolean": bool}
 
 
 def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) -> Batch | None:
@@ -38,25 +41,28 @@ def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) 
             intake = _Intake(layers, recent, reached)
             intake.take_predictions(staging, store.predictions(spec.model, since), spec, key)
             intake.take_labels(staging, store.labels(spec.model, since))
-            if not intake.tally.rows and not intake.tally.labels:
+            intake.write_refused(staging)
+            if not intake.tally.rows and not intake.tally.labels and not intake.tally.refused:
                 return None
             sequence = len(layers.batches())
             batch = Batch(
                 name=f"{SOURCE}-{sequence:06d}", sequence=sequence, source=SOURCE, origin="log store",
-                rows=intake.tally.rows, labels=len(intake.tally.labels), period=intake.tally.period,
-                label_column=spec.label.name, observed_until=intake.reached,
+                rows=intake.tally.rows, refused=intake.tally.refused, labels=len(intake.tally.labels),
+                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached,
             )  # fmt: skip
             layers.commit(batch, staging)
     return batch
 
 
 class _Intake:
-    """Sorts out what is new."""
+    """Sorts out what is new, and keeps aside what cannot be used."""
 
     def __init__(self, layers: Layers, recent: list[Batch], reached: datetime) -> None:
         self.tally, self.reached = Tally(), reached
         self._rows = {r["id"] for b in recent for r in _read(layers.raw(b.name), ["id"])}
         self._labels = {_label_key(r) for b in recent for r in _read(layers.labels(b.name), LABELS.names)}
+        self._known_refused = {_refused_key(r) for b in recent for r in _read_refused(layers.refused(b.name))}
+        self._refused: list[dict[str, str]] = []
 
     def take_predictions(self, staging: Path, frames: Iterator[pd.DataFrame], spec: ModelSpec, key: bytes) -> None:
         writer = DayWriter(staging / "raw", raw_schema(spec.raw))
@@ -64,28 +70,41 @@ class _Intake:
             self._saw(row["observed_time"])
             if row["id"] in self._rows:
                 continue
+            try:
+                event_time = _moment(row["event_time"], "event_time")
+                values = {field.name: _value(row.get(field.name), field) for field in spec.raw}
+            except ValueError as error:
+                self._refuse("row", row["id"], str(error))
+                continue
             self._rows.add(row["id"])
-            event_time = row["event_time"].to_pydatetime()
             self.tally.saw(event_time)
-            raw = filtered({f.name: _value(row.get(f.name), f) for f in spec.raw}, spec.raw, key)
-            writer.add(raw_record(row["id"], event_time, raw, spec.raw))
+            writer.add(raw_record(row["id"], event_time, filtered(values, spec.raw, key), spec.raw))
         writer.flush()
         (staging / "raw").mkdir(exist_ok=True)
 
     def take_labels(self, staging: Path, frames: Iterator[pd.DataFrame]) -> None:
         for row in _rows_of(frames):
             self._saw(row["observed_time"])
-            label = {
-                "id": row["prediction_id"],
-                "label": int(row["label"]),
-                "label_time": row["label_time"].to_pydatetime(),
-                "observed_time": row["observed_time"].to_pydatetime(),
-                "source": SOURCE,
-            }
+            try:
+                label = _label(row)
+            except ValueError as error:
+                self._refuse("label", row["prediction_id"], str(error))
+                continue
             if _label_key(label) not in self._labels:
                 self._labels.add(_label_key(label))
                 self.tally.labels.append(label)
         write_rows(staging / "labels" / "labels.parquet", LABELS, self.tally.labels)
+
+    def write_refused(self, staging: Path) -> None:
+        """Keep aside which rows and labels were refused, and why; never what was in them."""
+        lines = "".join(json.dumps(refused) + "\n" for refused in self._refused)
+        (staging / "refused.jsonl").write_text(lines, encoding="utf-8")
+
+    def _refuse(self, kind: str, identity: str, reason: str) -> None:
+        refused = {"kind": kind, "id": identity, "reason": reason}
+        if _refused_key(refused) not in self._known_refused:
+            self.tally.refuse(reason)
+            self._refused.append(refused)
 
     def _saw(self, observed: pd.Timestamp) -> None:
         self.reached = max(self.reached, observed.to_pydatetime())
@@ -95,21 +114,62 @@ def _rows_of(frames: Iterator[pd.DataFrame]) -> Iterator[dict[str, Any]]:
     for frame in frames:
         for name in ("event_time", "observed_time", "label_time"):
             if name in frame:
-                frame = frame.assign(**{name: pd.to_datetime(frame[name], utc=True)})
+                frame = frame.assign(**{name: pd.to_datetime(frame[name], utc=True, errors="coerce")})
         for row in frame.to_dict("records"):
             yield {str(name): value for name, value in row.items()}
 
 
 def _value(value: Any, field: RawField) -> Any:  # noqa: ANN401 - what pandas made of a value
-    """The value as it was served: pandas has no missing integer and no missing boolean."""
+    """The value as it was served: pandas has no missing integer and no missing boolean. Raises ValueError."""
     if value is None or (isinstance(value, float) and pd.isna(value)) or value is pd.NA:
+        if field.required:
+            raise ValueError(f"{field.name}: is required")
         return None
-    kinds = {"string": str, "integer": int, "number": float, "boolean": bool}
-    return kinds[field.type](value)
+    if field.type == "string":
+        return str(value)
+    try:
+        typed = _KINDS[field.type](value)
+    except (TypeError, ValueError, OverflowError):
+        typed = None
+    if typed != value:
+        raise ValueError(f"{field.name}: expected {field.type}")
+    try:
+        check_number(typed)
+    except ValueError as error:
+        raise ValueError(f"{field.name}: {error}") from None
+    return typed
+
+
+def _moment(value: pd.Timestamp, name: str) -> datetime:
+    if pd.isna(value):
+        raise ValueError(f"{name}: lies outside the years 1900 to 2200")
+    moment: datetime = value.to_pydatetime()
+    try:
+        check_moment(moment)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return moment
+
+
+def _label(row: dict[str, Any]) -> dict[str, Any]:
+    if row["label"] not in (0, 1):
+        raise ValueError("label: expected 0 or 1")
+    times = {name: _moment(row[name], name) for name in ("label_time", "observed_time")}
+    return {"id": row["prediction_id"], "label": int(row["label"]), **times, "source": SOURCE}
 
 
 def _label_key(label: dict[str, Any]) -> tuple[str, int, datetime]:
     return (label["id"], label["label"], label["label_time"])
+
+
+def _refused_key(refused: dict[str, str]) -> tuple[str, str]:
+    return (refused["kind"], refused["id"])
+
+
+def _read_refused(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _read(folder: Path, columns: list[str]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from bundle.ranges import check_moment
 from observability.clock import aware
 from serving.errors import Refused
 from serving.reporting import Truth
@@ -78,6 +79,10 @@ def _instant(value: Any, now: datetime, field: str, row: int) -> datetime:  # no
         instant = aware(datetime.fromisoformat(value))
     except (ValueError, OverflowError) as error:
         raise bad_row(row, field, f"not an instant of ISO 8601 with a time zone: {error}") from error
+    try:
+        check_moment(instant)
+    except ValueError as error:
+        raise bad_row(row, field, str(error)) from error
     if instant > now + AHEAD:
         raise bad_row(row, field, f"lies more than {AHEAD} ahead of the server's clock")
     return instant

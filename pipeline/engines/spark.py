@@ -192,4 +192,11 @@ def _recipe_error(error: Exception) -> Exception:
             file, _, rest = text.partition(":")
             number, _, message = rest.partition(": ")
             return RecipeError(file, int(number) if number.isdigit() else None, message if number.isdigit() else rest)
-    return PipelineError(f"a layer cannot be built: {short(error)}")
+    return PipelineError(f"a layer cannot be built: {_last_of_worker(str(error)) or short(error)}")
+
+
+def _last_of_worker(text: str) -> str | None:
+    """The line that names the exception of a Python worker: the first behind its frames, which are indented."""
+    _, found, trace = text.rpartition("Traceback (most recent call last):\n")
+    lines = (line.strip() for line in trace.splitlines() if line.strip() and not line[0].isspace())
+    return next(lines, "")[:500] if found else None

@@ -37,7 +37,7 @@ def _hashtags(value: str | None) -> list[str]:
     """The names in a list literal such as ['COVID19', 'vaccine'], in lower case; nothing where it is none."""
     try:
         names = ast.literal_eval(value) if value else []
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return []
     return [str(name).lower() for name in names] if isinstance(names, list) else []
 

@@ -44,6 +44,18 @@ def test_filtering_twice_changes_nothing():
     assert filtered(once, FIELDS, KEY) == once
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63), 10**400])
+def test_an_integer_that_no_layer_can_hold_names_row_and_field(value):
+    with pytest.raises(BadRow, match="row 0, field followers: the integer is too large"):
+        raw_columns([{"followers": value}], FIELDS)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, float("inf"), float("nan")])
+def test_a_number_that_no_model_can_see_names_row_and_field(value):
+    with pytest.raises(BadRow, match=r"row 0, field share: (the number is too large|expected a finite number)"):
+        raw_columns([{"share": value}], [RawField(name="share", type="number")])
+
+
 def test_missing_values_are_none_and_nan():
     columns = raw_columns([{"text": None}, {}], FIELDS)
 

@@ -103,6 +103,15 @@ def test_the_next_label_source_is_used_where_the_first_is_absent(layers, file):
     assert [label["label"] for label in labels(layers, batch)] == [0, 1]
 
 
+@pytest.mark.parametrize(("text", "label"), [("1.0", 1), ("0.0", 0), ("yes", 1), ("FALSE", 0)])
+def test_a_label_of_booleans_may_be_written_as_a_number(layers, file, text, label):
+    without = [cells[:8] + cells[9:] for cells in [row(flag=text)]]
+
+    batch, _ = take(layers, write(file, without, [name for name in HEADER if name != "hits"]))
+
+    assert [found["label"] for found in labels(layers, batch)] == [label]
+
+
 def test_quotes_commas_line_breaks_emoji_and_a_byte_order_mark_are_read(layers, file):
     text = 'one "two", three\nfour 🦠\r\nfive'
     write(file, [row(text=text)])
@@ -163,7 +172,11 @@ def test_rows_from_until_on_are_left_out(layers, file):
         ({"count": "many"}, "count: expected integer"),
         ({"count": "1.5"}, "count: expected integer"),
         ({"count": "99999999999999999999"}, "count: the integer is too large"),
-        ({"share": "inf"}, "share: expected number"),
+        ({"share": "inf"}, "share: expected a finite number"),
+        ({"share": "1e39"}, "share: the number is too large"),
+        ({"count": "1e400"}, "count: expected integer"),
+        ({"at": "9999-12-31"}, "at: lies outside the years 1900 to 2200"),
+        ({"at": "0001-01-01"}, "at: lies outside the years 1900 to 2200"),
         ({"checked": "maybe"}, "checked: expected boolean"),
         ({"hits": "x"}, "hits: expected number"),
     ],

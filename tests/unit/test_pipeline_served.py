@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -81,6 +82,39 @@ def test_rows_come_back_typed_and_filtered(layers, served):
         "raw_checked": True,
     }  # fmt: skip
     assert [second[name] for name in ("raw_text", "raw_count", "raw_checked")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"count": 2**63}, "count: the integer is too large"),
+        ({"count": "many"}, "count: expected integer"),
+        ({"count": 1.5}, "count: expected integer"),
+        ({"checked": "perhaps"}, "checked: expected boolean"),
+        ({"event_time": datetime(1, 1, 1, tzinfo=UTC)}, "event_time: lies outside the years 1900 to 2200"),
+        ({"event_time": datetime(9999, 12, 31, tzinfo=UTC)}, "event_time: lies outside the years 1900 to 2200"),
+    ],
+)
+def test_a_served_row_that_cannot_be_used_is_kept_aside_once_and_stops_nothing(layers, served, bad, reason):
+    served.answer("good", 1, text="x", count=1, checked=True)
+    served.answer("bad", 2, **{"text": "y", "count": 2, "checked": False, **bad})
+
+    batch = ingest_served(layers, SPEC, served, b"")
+
+    assert [row["id"] for row in rows_of(layers, batch)] == ["good"]
+    assert (batch.rows, batch.refused) == (1, 1)
+    refused = [json.loads(line) for line in layers.refused(batch.name).read_text().splitlines()]
+    assert refused == [{"kind": "row", "id": "bad", "reason": reason}]
+    assert ingest_served(layers, SPEC, served, b"") is None
+
+
+def test_a_label_that_is_no_answer_of_the_model_is_kept_aside(layers, served):
+    served.label("a", 1, 7)
+    served.label("b", 2, 1)
+
+    batch = ingest_served(layers, SPEC, served, b"")
+
+    assert (batch.labels, batch.refused) == (1, 1)
 
 
 def test_reading_again_adds_nothing(layers, served):

@@ -35,7 +35,7 @@ def test_a_tweet_becomes_twelve_features():
     assert np.isnan(found["friends"])
 
 
-@pytest.mark.parametrize("hashtags", [None, "", "not a list", "[", "__import__('os')", "{'a': 1}", "[" * 500])
+@pytest.mark.parametrize("hashtags", [None, "", "not a list", "[", "__import__('os')", "{'a': 1}", "{[1]}", "[" * 500])
 def test_hashtags_that_are_no_list_are_none(hashtags):
     found = features(text="x", hashtags=hashtags)
 
