@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -23,11 +23,14 @@ from observability.clock import Clock
 from observability.monitors import DriftSettings, WindowVerdict
 from observability.ports import LogStore, LogStoreUnavailable, Sample, Span
 from observability.reference import Reference, ReferenceUnreadable
-from observability.windows import EPOCH, CountWindows, Cursor, Window, time_bounds
+from observability.windows import EPOCH, CountWindows, Cursor, Window, time_span_of
 from pipeline.contract.spec import ModelSpec, Monitor
 
 LOG: Final = logging.getLogger(__name__)
 REFERENCES_KEPT: Final = 8
+#: so often are late labels of a window counted while it waits for another horizon
+LOOKS_IN_A_HORIZON: Final = 24
+SHORTEST_WAIT: Final = timedelta(minutes=1)
 
 
 class Scorer(Protocol):
@@ -91,7 +94,7 @@ def _watch_model(watch: Watch, model: Model, production: Version) -> None:
     for monitor in spec.monitors:
         for window in _new_windows(watch, production, monitor, watermark):
             _score_new(watch, spec, monitor, production, window, now)
-    for row in watch.store.awaiting_labels(model.id, watermark):
+    for row in watch.store.awaiting_labels(model.id, watermark, spec.label.horizon, now):
         _settle(watch, spec, row, watermark, now)
     known_until = datetime.fromisoformat(production.dataset["cutoff"])
     labelled = watch.logs.labelled_after(model.id, known_until)
@@ -125,8 +128,7 @@ def _next_span(
     first = logs.first(version.model, version.number, place)
     if first is None:
         return None
-    start, end = time_bounds(monitor.window.every, first.event_time)
-    return (Cursor.before(start), Cursor.before(end)) if watermark >= end else None
+    return time_span_of(monitor.window.every, first, watermark)
 
 
 def monitor_digest(monitor: Monitor) -> str:
@@ -145,7 +147,7 @@ def _score_new(
 
 
 def _settle(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetime, now: datetime) -> None:
-    """Add the errors of a window whose labels are due; where too few have come, once more after another horizon."""
+    """Add the errors of a window whose labels are due; where too few have come, at the latest after another horizon."""
     monitor = next((each for each in spec.monitors if each.name == row.monitor), None)
     if monitor is None:
         watch.store.rescore_window(row.id, row.labelled, row.verdict, True, now)
@@ -154,6 +156,7 @@ def _settle(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetim
     sample = watch.logs.sample(Span(row.model, row.version, after, until), monitor.sample)
     last_chance = watermark >= row.labels_due_at + spec.label.horizon
     if sample.labelled < monitor.min_labels and not last_chance:
+        watch.store.look_later(row.id, now + max(spec.label.horizon / LOOKS_IN_A_HORIZON, SHORTEST_WAIT))
         return
     version = watch.store.version(row.model, row.version)
     verdict = stored(_score(watch, monitor, version, sample), settled=True)

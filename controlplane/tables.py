@@ -6,43 +6,16 @@ everything about leases, tokens and instances is on the machine's or the databas
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, Table, TypeDecorator, UniqueConstraint, text
+from sqlalchemy import JSON, Index, Table, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from controlplane.columns import Utc, one_for_each_model, states, where
 from controlplane.lifecycle import RunState, VersionState
-from observability.clock import aware
 
 Json = dict[str, Any]
-
-
-class Utc(TypeDecorator[datetime]):
-    """An aware instant, kept in UTC; one without a time zone is refused at the door."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        instant = aware(value)
-        return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-def _states(states: type[StrEnum]) -> Enum:
-    return Enum(states, native_enum=False, length=32, values_callable=lambda kind: [state.value for state in kind])
-
-
-def _one_for_each_model(name: str, where: str) -> Index:
-    condition = text(where)
-    index = f"one_{name}_for_each_model"
-    return Index(index, "model", unique=True, sqlite_where=condition, postgresql_where=condition)
 
 
 class Model(SQLModel, table=True):
@@ -69,14 +42,14 @@ class Version(SQLModel, table=True):
     __tablename__: ClassVar[str] = "versions"
     __table_args__ = (
         UniqueConstraint("model", "number"),
-        _one_for_each_model("staging", "state = 'staging'"),
-        _one_for_each_model("production", "state = 'production'"),
+        one_for_each_model("staging", "state = 'staging'"),
+        one_for_each_model("production", "state = 'production'"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     model: str = Field(foreign_key="models.id", index=True)
     number: int
-    state: VersionState = Field(sa_type=_states(VersionState))
+    state: VersionState = Field(sa_type=states(VersionState))
     #: why it is in this state, for people
     note: str = ""
     #: SHA-256 of the bundle's manifest
@@ -116,6 +89,7 @@ class ScoredWindow(SQLModel, table=True):
         Index("windows_in_order", "model", "version", "monitor", "until_time", "until_id"),
         # holds all that a rule looks for, so that no verdict is read for a window that was judged before
         Index("windows_to_judge", "model", "version", "monitor", "until_time", "until_id", "cut_at", "error_at", "id"),
+        Index("windows_awaiting_labels", "model", "labels_due_at", "id", **where("error_at IS NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -138,6 +112,8 @@ class ScoredWindow(SQLModel, table=True):
     scored_at: datetime = Field(sa_type=Utc)
     #: once the watermark has passed this, the labels are due
     labels_due_at: datetime = Field(sa_type=Utc)
+    #: its labels were due but too few: they are counted again when the clock has come here
+    look_at: datetime | None = Field(default=None, sa_type=Utc)
     #: when the error metrics were settled, be it that there are too few labels; None before
     error_at: datetime | None = Field(default=None, sa_type=Utc)
 
@@ -203,12 +179,12 @@ class TrainingRun(SQLModel, table=True):
     """One run for one firing; claimed with a lease, every write fenced by the epoch."""
 
     __tablename__: ClassVar[str] = "training_runs"
-    __table_args__ = (_one_for_each_model("active_run", "state in ('asked', 'running')"),)
+    __table_args__ = (one_for_each_model("active_run", "state in ('asked', 'running')"),)
 
     key: str = Field(primary_key=True, max_length=36)
     firing_id: str = Field(foreign_key="firings.id", unique=True)
     model: str = Field(foreign_key="models.id", index=True)
-    state: RunState = Field(sa_type=_states(RunState))
+    state: RunState = Field(sa_type=states(RunState))
     #: the TrainingRequest, fixed when the rule fired
     request: Json = Field(sa_type=JSON)
     parent: int | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import exists
-from sqlmodel import col, select
+from sqlmodel import and_, col, or_, select
 
 from controlplane.store.database import Database
 from controlplane.tables import DecisionRecord, Json, Observation, ScoredWindow, Version
@@ -56,14 +56,35 @@ class Windows(Database):
             last = session.exec(query.order_by(*newest)).first()
             return Cursor(*last) if last else None
 
-    def awaiting_labels(self, model_id: str, watermark: datetime, limit: int = 20) -> Sequence[ScoredWindow]:
-        """Windows whose labels are due and whose error metrics are not settled, oldest first."""
-        with self._reading() as session:
-            query = select(ScoredWindow).where(
-                ScoredWindow.model == model_id, col(ScoredWindow.error_at).is_(None),
-                ScoredWindow.labels_due_at <= watermark,
-            )  # fmt: skip
-            return session.exec(query.order_by(col(ScoredWindow.labels_due_at)).limit(limit)).all()
+    def awaiting_labels(
+        self, model_id: str, watermark: datetime, horizon: timedelta, now: datetime, page: int = 20
+    ) -> Iterator[ScoredWindow]:
+        """Every window whose labels are due and whose error metrics are not settled, oldest first.
+
+        One that had too few labels comes again at its time to look, or when it has waited for another horizon.
+        """
+        due, key = col(ScoredWindow.labels_due_at), col(ScoredWindow.id)
+        look = col(ScoredWindow.look_at)
+        query = select(ScoredWindow).where(
+            ScoredWindow.model == model_id, col(ScoredWindow.error_at).is_(None), due <= watermark,
+            or_(look.is_(None), look <= now, due <= watermark - horizon),
+        )  # fmt: skip
+        behind = query
+        while True:
+            with self._reading() as session:
+                rows = session.exec(behind.order_by(due, key).limit(page)).all()
+            yield from rows
+            if len(rows) < page:
+                return
+            last = rows[-1]
+            behind = query.where(or_(due > last.labels_due_at, and_(due == last.labels_due_at, key > last.id)))
+
+    def look_later(self, window_id: str, look_at: datetime) -> None:
+        """There were too few labels of this window: leave it alone until then."""
+        with self._writing() as session:
+            row = session.get_one(ScoredWindow, window_id)
+            row.look_at = look_at
+            session.add(row)
 
     def windows(self, model_id: str, limit: int = 100, monitor: str | None = None) -> Sequence[ScoredWindow]:
         """A model's windows, newest first by when they end."""

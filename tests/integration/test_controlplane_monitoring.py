@@ -53,6 +53,21 @@ class Scores:
         )  # fmt: skip
 
 
+class CountingLogs:
+    """A log store that counts how often it is asked for a sample."""
+
+    def __init__(self, logs: ParquetLogStore) -> None:
+        self.samples = 0
+        self._logs = logs
+
+    def sample(self, span, k):
+        self.samples += 1
+        return self._logs.sample(span, k)
+
+    def __getattr__(self, name):
+        return getattr(self._logs, name)
+
+
 class Monitored(World):
     """A world with a log store and a version whose files can be read."""
 
@@ -215,6 +230,41 @@ def test_a_window_with_too_few_labels_waits_another_horizon_and_is_then_settled_
 
     assert world.store.windows(MODEL)[-1].verdict["error"] == {}
     assert world.store.windows(MODEL)[-1].error_at == START
+
+
+def test_windows_with_too_few_labels_keep_no_other_window_from_being_settled(world):
+    world.predict(2600)
+    world.label(2400, 2500)
+    world.predict(1500)
+    world.watch()
+
+    settled = [row for row in world.store.windows(MODEL, 1000) if row.error_at is not None]
+    assert [row.labelled for row in settled if row.verdict["error"]] == [100]
+
+
+def test_a_window_with_too_few_labels_is_not_sampled_again_before_its_time_to_look(world):
+    world.predict(100)
+    world.predict(1500)
+    world.watch()
+    counted = CountingLogs(world.logs)
+    for _ in range(3):
+        world.watch(logs=counted)
+    assert counted.samples == 0
+    world.label(0, 60)
+    world.clock.advance(timedelta(hours=1))
+    world.watch(logs=counted)
+    assert counted.samples == 1
+    first = world.store.windows(MODEL, 1000)[-1]
+    assert (first.labelled, first.verdict["error"]) == (60, {"roc_auc": 0.6})
+
+
+def test_a_window_whose_last_chance_has_come_is_settled_whatever_its_time_to_look(world):
+    world.predict(1600)
+    world.watch()
+    assert world.store.windows(MODEL, 1000)[-1].look_at > world.clock.now()
+    world.predict(1500)
+    world.watch()
+    assert world.store.windows(MODEL, 1000)[-1].error_at == START
 
 
 def test_what_the_rules_need_to_know_is_written_after_the_windows(world):
