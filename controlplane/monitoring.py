@@ -23,7 +23,7 @@ from observability.clock import Clock
 from observability.monitors import DriftSettings, WindowVerdict
 from observability.ports import LogStore, LogStoreUnavailable, Sample, Span
 from observability.reference import Reference, ReferenceUnreadable
-from observability.windows import EPOCH, CountWindows, Cursor, Window, time_span_of
+from observability.windows import EPOCH, CountWindows, Cursor, TimeWindows, Window, time_span_of
 from pipeline.contract.spec import ModelSpec, Monitor
 
 LOG: Final = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ REFERENCES_KEPT: Final = 8
 #: so often are late labels of a window counted while it waits for another horizon
 LOOKS_IN_A_HORIZON: Final = 24
 SHORTEST_WAIT: Final = timedelta(minutes=1)
+#: how long after a version was replaced its last answers may still come
+STRAGGLERS: Final = timedelta(hours=1)
 
 
 class Scorer(Protocol):
@@ -68,7 +70,9 @@ class Watch:
 
 
 def reconcile_windows(watch: Watch) -> None:
-    """One pass over every model that has a version in production. Doing it again changes nothing.
+    """One pass over every model that has a version in production, and the version that it replaced.
+
+    Doing it again changes nothing.
 
     While the log store does not answer nothing is recorded: the rules then see no new window, never a good one.
     """
@@ -91,15 +95,24 @@ def _watch_model(watch: Watch, model: Model, production: Version) -> None:
     if watermark is None:
         return
     spec, now = spec_of(model), watch.clock.now()
+    replaced = watch.store.replaced_last(model.id)
     for monitor in spec.monitors:
-        for window in _new_windows(watch, production, monitor, watermark):
-            _score_new(watch, spec, monitor, production, window, now)
+        for version in (replaced, production) if replaced and not _is_cut(model, replaced, monitor) else (production,):
+            for window in _new_windows(watch, version, monitor, watermark):
+                _score_new(watch, spec, monitor, version, window, now)
     for row in watch.store.awaiting_labels(model.id, watermark, spec.label.horizon, now):
         _settle(watch, spec, row, watermark, now)
     known_until = datetime.fromisoformat(production.dataset["cutoff"])
     labelled = watch.logs.labelled_after(model.id, known_until)
     watch.store.observe(model.id, production.number, watermark, labelled, now)
     watch.store.mark_monitored(model.id, watermark)
+
+
+def _is_cut(model: Model, replaced: Version, monitor: Monitor) -> bool:
+    """Whether a finished pass saw everything that a version answered before it was replaced."""
+    length = monitor.window.every if isinstance(monitor.window, TimeWindows) else timedelta(0)
+    seen = model.monitored_until
+    return seen is not None and seen > replaced.state_at + length + STRAGGLERS
 
 
 def _new_windows(watch: Watch, version: Version, monitor: Monitor, watermark: datetime) -> Iterator[Window]:
@@ -150,7 +163,7 @@ def _settle(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetim
     """Add the errors of a window whose labels are due; where too few have come, at the latest after another horizon."""
     monitor = next((each for each in spec.monitors if each.name == row.monitor), None)
     if monitor is None:
-        watch.store.rescore_window(row.id, row.labelled, row.verdict, True, now)
+        watch.store.rescore_window(row.id, row.labelled, row.verdict, True, now, row.late_rows)
         return
     after, until = Cursor(row.after_time, row.after_id), Cursor(row.until_time, row.until_id)
     sample = watch.logs.sample(Span(row.model, row.version, after, until), monitor.sample)
@@ -160,7 +173,7 @@ def _settle(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetim
         return
     version = watch.store.version(row.model, row.version)
     verdict = stored(_score(watch, monitor, version, sample), settled=True)
-    watch.store.rescore_window(row.id, sample.labelled, verdict, True, now)
+    watch.store.rescore_window(row.id, sample.labelled, verdict, True, now, max(0, sample.rows - row.rows))
 
 
 def _score(watch: Watch, monitor: Monitor, version: Version, sample: Sample) -> WindowVerdict:

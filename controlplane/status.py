@@ -130,6 +130,8 @@ class WindowView(View):
     after_time: Instant
     until_time: Instant
     rows: int
+    #: came after the window was cut; not in `rows`, but in what was scored last
+    late_rows: int
     labelled: int
     revision: int
     verdict: Json

@@ -101,9 +101,11 @@ class ScoredWindow(SQLModel, table=True):
     after_id: str
     until_time: datetime = Field(sa_type=Utc)
     until_id: str
-    #: predictions in the window, and how many of them had a label when it was last scored
+    #: predictions in the window when it was cut, and how many had a label when it was last scored
     rows: int
     labelled: int
+    #: predictions of the window that came after it was cut: the last scoring saw them too
+    late_rows: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     #: the monitor's verdict; `error` inside it comes once labels are due
     verdict: Json = Field(sa_type=JSON)
     #: 1 when cut, one more each time it is scored again

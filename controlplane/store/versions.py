@@ -37,6 +37,14 @@ class Versions(Database):
         with self._reading() as session:
             return _in_production(session, model_id)
 
+    def replaced_last(self, model_id: str) -> Version | None:
+        """The version that left production last; the one in production came in its place."""
+        left = (VersionState.RETIRED, VersionState.ROLLED_BACK)
+        newest = (col(Version.state_at).desc(), col(Version.promoted_at).desc(), col(Version.number).desc())
+        with self._reading() as session:
+            query = select(Version).where(Version.model == model_id, col(Version.state).in_(left))
+            return session.exec(query.order_by(*newest).limit(1)).first()
+
     def in_service_since(self, model_id: str) -> datetime | None:
         """When the model's first version went into production."""
         with self._reading() as session:

@@ -33,14 +33,17 @@ class Windows(Database):
             self._tell(session, "verdict", window.model, _told(row), now)
             return True
 
-    def rescore_window(self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime) -> None:
-        """Replace a window's verdict by a later revision, which knows more labels. The window itself never
-        moves.
+    def rescore_window(
+        self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime, late_rows: int = 0
+    ) -> None:
+        """Replace a window's verdict by a later revision, which knows more labels, and rows that came after the cut.
+        The window itself never moves.
         """
         with self._writing() as session:
             row = session.get_one(ScoredWindow, window_id)
             row.verdict, row.labelled, row.scored_at = verdict, labelled, now
             row.revision += 1
+            row.late_rows = late_rows
             row.error_at = now if settled else None
             session.add(row)
             self._tell(session, "verdict", row.model, _told(row), now)
@@ -141,5 +144,5 @@ def _told(row: ScoredWindow) -> Json:
     return {
         "window": row.id, "version": row.version, "monitor": row.monitor, "revision": row.revision,
         "after": row.after_time.isoformat(), "until": row.until_time.isoformat(),
-        "rows": row.rows, "labelled": row.labelled, "verdict": row.verdict,
+        "rows": row.rows, "late_rows": row.late_rows, "labelled": row.labelled, "verdict": row.verdict,
     }  # fmt: skip

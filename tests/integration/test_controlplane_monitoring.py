@@ -12,6 +12,7 @@ import pytest
 from bundle.blobs import BlobStore
 from bundle.manifest import Manifest
 from controlplane.monitoring import Watch, reconcile_windows
+from controlplane.status import WindowView
 from observability.events import LabelEvent, PredictionEvent
 from observability.ids import sample_key
 from observability.monitors import (
@@ -94,18 +95,18 @@ class Monitored(World):
         )  # fmt: skip
         return blobs.put(manifest.encode())
 
-    def predict(self, count: int, version: int = 1, every: timedelta = timedelta(minutes=1)) -> None:
+    def predict(self, count: int, version: int = 1, every: timedelta = timedelta(minutes=1), prefix: str = "p") -> None:
         events = []
         for number in range(self.sent, self.sent + count):
             at = START + number * every
             events.append(
                 PredictionEvent(
-                    id=f"p{number:06d}",
+                    id=f"{prefix}{number:06d}",
                     model=MODEL,
                     version=version,
                     event_time=at,
                     observed_time=at,
-                    sample_key=sample_key(f"p{number:06d}"),
+                    sample_key=sample_key(f"{prefix}{number:06d}"),
                     latency_ms=1.0,
                     score=0.5,
                     prediction=1,
@@ -284,6 +285,56 @@ def test_a_new_version_starts_windows_of_its_own(world):
     world.watch()
     windows = world.store.windows(MODEL)
     assert [(row.version, row.rows) for row in reversed(windows)] == [(1, 100), (2, 100)]
+
+
+@pytest.mark.parametrize("monitors", [[WEEKLY], [HOURLY]], ids=["count", "time"])
+def test_what_a_version_answered_is_cut_though_another_is_in_production_when_the_monitor_comes_to_it(
+    tmp_path, monitors
+):
+    world = Monitored(tmp_path, spec([], monitors=monitors))
+    world.to_production()
+    world.predict(150)
+    world.clock.advance(timedelta(minutes=150))
+    world.to_production()
+    world.predict(150, version=2)
+    world.watch()
+
+    cut = {version: sum(row.version == version for row in world.store.windows(MODEL)) for version in (1, 2)}
+    assert cut == ({1: 1, 2: 1} if monitors == [WEEKLY] else {1: 3, 2: 2})
+    world.logs.close()
+
+
+def test_a_version_that_was_replaced_long_ago_is_looked_for_no_more(world):
+    world.predict(150)
+    world.to_production()
+    world.predict(150, version=2)
+    world.watch()
+    asked: list[int] = []
+
+    class Asked(CountingLogs):
+        def cut(self, model, version, after, size):
+            asked.append(version)
+            return self._logs.cut(model, version, after, size)
+
+    world.watch(logs=Asked(world.logs))
+    assert set(asked) == {2}
+
+
+def test_rows_that_come_after_the_cut_are_counted_when_the_window_is_scored_again(world):
+    world.predict(101, every=timedelta(minutes=2))
+    world.watch()
+    first = world.store.windows(MODEL)[0]
+    assert (first.rows, first.late_rows) == (100, 0)
+    world.sent = 0
+    world.predict(7, every=timedelta(seconds=61), prefix="late")
+    world.sent = 3100
+    world.predict(1)
+    world.watch()
+
+    settled = world.store.windows(MODEL)[-1]
+    assert settled.id == first.id and settled.error_at is not None
+    assert (settled.rows, settled.late_rows) == (100, 7)
+    assert WindowView.model_validate(settled).late_rows == 7
 
 
 def test_while_the_log_store_is_away_nothing_is_said_to_be_known(world, caplog):
