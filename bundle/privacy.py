@@ -10,11 +10,20 @@ from typing import Any, Final
 
 from bundle.signature import RawField
 
-_MASKS: Final = (
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "email@masked"),
-    (re.compile(r"(?<![\w@])@\w+"), "@user"),
-    (re.compile(r"(?<![\w.])\+?\d(?:[\s().-]?\d){6,}(?!\w)"), "0000000"),
+_EMAIL, _USER, _NUMBER = "email@masked", "@user", "0000000"
+#: the sign itself, as wide as it is, and the small one
+_AT: Final = "@\uff20\ufe6b"
+#: all that is joined to an at sign, from its first character to its last letter or digit
+_ADDRESSED: Final = re.compile(rf"(?<![\w.+{_AT}-])[\w.+-]*[{_AT}](?:[\w.+{_AT}-]*\w)?")
+_AN_EMAIL: Final = re.compile(rf"[\w.+-][{_AT}]+[.+-]*\w[\w-]*\.[\w-]")
+_A_MENTION: Final = re.compile(rf"[{_AT}]+[.+-]*\w[\w-]*")
+#: what may stand between two digits of one number: also the dashes of typography
+_GAP: Final = r"[\s().\-‐‑‒–—−]"  # noqa: RUF001 - they are meant
+#: A leading plus goes with its number, but not one that would then join the number to what stands before it.
+_LONG_NUMBER: Final = re.compile(
+    rf"(?:(?<![\w.+{_AT}-])(?<!\d{_GAP})(?<!\d{_GAP}{{2}})(?<!\d{_GAP}{{3}})\+)?\d(?:{_GAP}{{0,3}}\d){{6,}}"
 )
+_PSEUDONYM: Final = re.compile(r"p-[0-9a-f]{16}")
 
 
 def mask(text: str) -> str:
@@ -25,14 +34,24 @@ def mask(text: str) -> str:
 
     Masking twice changes nothing: what was served may enter the data layers again.
     """
-    for pattern, replacement in _MASKS:
-        text = pattern.sub(replacement, text)
-    return text
+    return _LONG_NUMBER.sub(_NUMBER, _ADDRESSED.sub(_masked, text))
+
+
+def _masked(found: re.Match[str]) -> str:
+    text = found[0]
+    if text == _EMAIL or _AN_EMAIL.search(text):
+        return _EMAIL
+    return _A_MENTION.sub(_USER, text)
 
 
 def pseudonym(value: str, key: bytes) -> str:
     """A stable name for a person that cannot be turned back without the key (HMAC-SHA256, 64 bits kept)."""
     return "p-" + hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def known_by_pseudonym(value: str, key: bytes) -> str:
+    """The pseudonym of a value; one that is a pseudonym already stays, so that what was served may enter again."""
+    return value if _PSEUDONYM.fullmatch(value) else pseudonym(value, key)
 
 
 def filtered(row: Mapping[str, Any], fields: Iterable[RawField], key: bytes) -> dict[str, Any]:
@@ -45,4 +64,4 @@ def _filtered_value(value: Any, field: RawField, key: bytes) -> Any:  # noqa: AN
         return value
     if field.privacy == "mask":
         return mask(value)
-    return value if value.startswith("p-") and len(value) == 18 else pseudonym(value, key)
+    return known_by_pseudonym(value, key)

@@ -54,6 +54,15 @@ class RawField(Frozen):
     #: A field that is not declared is dropped: the declared fields are the allow-list.
     privacy: Privacy = "keep"
 
+    @model_validator(mode="after")
+    def _only_text_is_hidden(self) -> RawField:
+        if self.privacy != "keep" and self.type != "string":
+            raise ValueError(
+                f"{self.name}: privacy {self.privacy} hides text, and the field is of type {self.type}: declare it as "
+                "string, or leave it out"
+            )
+        return self
+
 
 class Feature(Frozen):
     """One column that the model sees. Categorical features are text, numeric ones float32."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.privacy import filtered
+from bundle.privacy import filtered, known_by_pseudonym
 from bundle.ranges import check_moment, check_number
 from bundle.signature import FieldType
 from pipeline.contract.spec import LabelColumn, ModelSpec
@@ -52,6 +52,7 @@ class CsvSource:
         self._header = [name.strip() for name in header[1]]
         self._check_header()
         self.label_column = self._label_column()
+        self._hashed_id = any(field.name == spec.source.id and field.privacy == "hash" for field in spec.raw)
 
     def rows(self) -> Iterator[SourceRow | RefusedRow]:
         """Every row of the file in its order. Raises BadSource where the file cannot be read on."""
@@ -114,7 +115,7 @@ class CsvSource:
             if field.required and raw[field.name] is None:
                 raise ValueError(f"{field.name}: is required")
         return SourceRow(
-            id=identity,
+            id=known_by_pseudonym(identity, self._key) if self._hashed_id else identity,
             event_time=instant(row[self._spec.source.time], self._spec.source.time),
             raw=filtered(raw, self._spec.raw, self._key),
             label=label_of(row[self.label_column.column], self.label_column),

@@ -1,9 +1,15 @@
+# ruff: noqa: RUF001 - signs that look like others are the point
 """Columns and the privacy filter: what may be remembered, and in which types it reaches the model."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bundle.columns import BadRow, raw_columns
 from bundle.privacy import filtered, mask, pseudonym
@@ -25,11 +31,44 @@ FIELDS = (
         ("call +44 20 7946 0958", "call 0000000"),
         ("in 2020, 123456 cases", "in 2020, 123456 cases"),
         ("no one 👋", "no one 👋"),
+        ("@@jane and ＠jane and ﹫jane", "@user and @user and @user"),
+        ("RT@jane: yes", "RT@user: yes"),
+        ("a@@b.org or a＠b.org", "email@masked or email@masked"),
+        ("call 555–123–4567 or 555 — 123 4567", "call 0000000 or 0000000"),
+        ("tel:5551234567x, IBAN DE89370400440532013000", "tel:0000000x, IBAN DE0000000"),
+        ("+44 (0)20 7946 0958", "0000000"),
     ],
 )
 def test_people_are_masked_and_figures_are_not(text, masked):
     assert mask(text) == masked
     assert mask(masked) == masked
+
+
+@given(st.text(alphabet="@＠.+-– ()\n:17ax_", max_size=40) | st.text())
+@settings(max_examples=2000, deadline=None)
+def test_masking_twice_changes_nothing(text):
+    once = mask(text)
+
+    assert mask(once) == once
+
+
+@given(st.text(alphabet="@＠.+-– ()\n:17ax_", max_size=40))
+def test_no_mention_and_no_long_number_is_left(text):
+    masked = mask(text).replace("email@masked", "").replace("@user", "").replace("0000000", "")
+
+    assert not re.search(r"[@＠]\w|\d{7}", masked)
+
+
+@pytest.mark.parametrize("value", ["p-this-is-my-namee", "p-0123456789ABCDEF", "p-0123456789abcdef\n", "p-12"])
+def test_only_an_exact_pseudonym_passes_unhashed(value):
+    assert filtered({"user": value}, FIELDS, KEY)["user"] == pseudonym(value, KEY)
+
+
+@pytest.mark.parametrize("privacy", ["mask", "hash"])
+@pytest.mark.parametrize("kind", ["integer", "number", "boolean"])
+def test_a_field_that_is_no_text_cannot_be_declared_hidden(privacy, kind):
+    with pytest.raises(ValidationError, match=f"phone: privacy {privacy} hides text, and the field is of type {kind}"):
+        RawField(name="phone", type=kind, privacy=privacy)
 
 
 def test_only_declared_fields_pass():

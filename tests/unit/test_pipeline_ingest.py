@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.dataset as ds
 import pytest
 
+from bundle.privacy import pseudonym
 from bundle.signature import Feature, RawField
 from pipeline.batches import Layers
 from pipeline.contract.spec import ModelSpec
+from pipeline.csvsource import CsvSource
 from pipeline.errors import BadSource
 from pipeline.ingest import ingest_csv
 from pipeline.ingest_command import main
+from pipeline.stream import write_rows as write_requests
 
 SPEC = ModelSpec.model_validate(
     {
@@ -265,6 +268,20 @@ def test_what_an_interrupted_ingest_left_is_replaced(layers, file, monkeypatch):
 
     assert new
     assert len(raw_rows(layers, batch)) == 1
+
+
+def test_the_id_of_a_row_whose_id_column_is_hashed_is_the_pseudonym_everywhere(layers, file, tmp_path):
+    spec = SPEC.model_copy(update={"raw": (*SPEC.raw, RawField(name="key", type="string", privacy="hash"))})
+    key, known = b"k" * 32, pseudonym("jane", b"k" * 32)
+    write(file, [row(key="jane"), row(key=known, at="2021-01-03")])
+
+    batch, _ = ingest_csv(layers, spec, file, key)
+    write_requests(CsvSource(file, spec, key), tmp_path / "stream.jsonl")
+
+    found = raw_rows(layers, batch)
+    assert {line["id"] for line in found} == {line["raw_key"] for line in found} == {known}
+    assert {label["id"] for label in labels(layers, batch)} == {known}
+    assert "jane" not in (tmp_path / "stream.jsonl").read_text()
 
 
 def test_a_hashed_field_without_a_key_stops_the_command(tmp_path, file, capsys):
