@@ -30,7 +30,8 @@ def gather(store: Store, model_id: str, now: datetime, rules: Iterable[Rule] = (
         windows=windows,
         labelled_new=labelled_new,
         busy=busy(store.active_run(model_id), store.on_their_way(model_id)),
-        last_asked_at=store.last_asked_at(model_id),
+        last_asked_at=store.last_asked_at(model_id, now),
+        schedule_starts=store.schedule_starts(model_id),
         fired=store.fired_causes(model_id),
     )
 

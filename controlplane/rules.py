@@ -98,6 +98,8 @@ class Facts:
     busy: str | None
     #: when the model's last run was asked for
     last_asked_at: datetime | None
+    #: schedule rules that were declared after the model was first applied, and since when
+    schedule_starts: Mapping[str, datetime] = field(default_factory=dict)
     #: (rule, cause) that have fired
     fired: Set[tuple[str, str]] = frozenset()
 
@@ -255,6 +257,7 @@ def _volume(rule: VolumeRule, facts: Facts) -> Finding:
 
 def _schedule(rule: ScheduleRule, facts: Facts) -> Finding:
     start = facts.in_service_since or facts.now
+    start = max(start, facts.schedule_starts.get(rule.name, start))
     due = latest_due(rule, start, facts.now)
     plan = rule.cron if rule.every is None else f"every {format_duration(rule.every)}"
     if due is not None and (rule.name, due.isoformat()) not in facts.fired:

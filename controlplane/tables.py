@@ -36,6 +36,16 @@ class Model(SQLModel, table=True):
     monitored_until: datetime | None = Field(default=None, sa_type=Utc)
 
 
+class ScheduleStart(SQLModel, table=True):
+    """Since when a schedule rule of a model that was applied before is as it is. None where it always was so."""
+
+    __tablename__: ClassVar[str] = "schedule_starts"
+
+    model: str = Field(foreign_key="models.id", primary_key=True)
+    rule: str = Field(primary_key=True)
+    since: datetime = Field(sa_type=Utc)
+
+
 class Version(SQLModel, table=True):
     """A version that a run made, from candidate to its end."""
 
@@ -272,7 +282,7 @@ class ReplayTime(SQLModel, table=True):
 
 
 _TABLES: Final[tuple[type[SQLModel], ...]] = (
-    Model, Version, ScoredWindow, Observation, DecisionRecord, Firing, TrainingRun, GateRecord, Instance,
+    Model, ScheduleStart, Version, ScoredWindow, Observation, DecisionRecord, Firing, TrainingRun, GateRecord, Instance,
     Token, OutboxEntry, ReplayTime,
 )  # fmt: skip
 #: the schema

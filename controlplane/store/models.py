@@ -12,8 +12,8 @@ from sqlmodel import col, select, update
 
 from controlplane.errors import NotFound
 from controlplane.store.database import Database
-from controlplane.tables import Model, ReplayTime
-from pipeline.contract.spec import ModelSpec
+from controlplane.tables import Model, ReplayTime, ScheduleStart
+from pipeline.contract.spec import ModelSpec, ScheduleRule
 
 
 def recipe_digest(recipe: Mapping[str, str]) -> str:
@@ -38,9 +38,19 @@ class Models(Database):
                 "recipe_digest": digest,
                 "applied_at": now,
             }
-            model = model or Model(id=spec.model, **declared)
+            if model is None:
+                session.add(Model(id=spec.model, **declared))
+                return True
+            for rule in _new_schedules(model, spec):
+                session.merge(ScheduleStart(model=model.id, rule=rule, since=now))
             session.add(model.sqlmodel_update(declared))
             return True
+
+    def schedule_starts(self, model_id: str) -> dict[str, datetime]:
+        """Since when the schedule rules are as they are, where the model was applied without them before."""
+        with self._reading() as session:
+            rows = session.exec(select(ScheduleStart).where(ScheduleStart.model == model_id))
+            return {row.rule: row.since for row in rows}
 
     def models(self) -> Sequence[Model]:
         """All models by id."""
@@ -78,6 +88,13 @@ class Models(Database):
             row.now = max(row.now, to)
             session.add(row)
             return row.now
+
+
+def _new_schedules(model: Model, spec: ModelSpec) -> list[str]:
+    """The schedule rules that the model does not have yet, or has with another plan."""
+    known = {(rule.get("name"), rule.get("cron"), rule.get("every")) for rule in model.spec.get("rules", ())}
+    declared = [rule.model_dump(mode="json") for rule in spec.rules if isinstance(rule, ScheduleRule)]
+    return [rule["name"] for rule in declared if (rule["name"], rule["cron"], rule["every"]) not in known]
 
 
 def spec_of(model: Model) -> ModelSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, col, func, or_, select, update
 
 from controlplane.errors import NotFound, StaleEpoch
 from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
@@ -126,11 +126,21 @@ class Runs(Database):
             query = select(TrainingRun).where(TrainingRun.model == model_id, col(TrainingRun.state).in_(ACTIVE))
             return session.exec(query).first()
 
-    def last_asked_at(self, model_id: str) -> datetime | None:
-        """When the model's last run was asked for."""
+    def last_asked_at(self, model_id: str, now: datetime) -> datetime | None:
+        """When the model's last run was asked for.
+
+        A run of the future, asked for while the clock was ahead, counts as asked for now, and does from now on: a
+        cooldown then lasts once, not until the clock has come there.
+        """
         with self._reading() as session:
-            query = select(TrainingRun.asked_at).where(TrainingRun.model == model_id)
-            return session.exec(query.order_by(col(TrainingRun.asked_at).desc())).first()
+            query = select(func.max(TrainingRun.asked_at)).where(TrainingRun.model == model_id)
+            last = session.exec(query).one()
+        if last is None or last <= now:
+            return last
+        with self._writing() as session:
+            ahead = update(TrainingRun).where(col(TrainingRun.model) == model_id, col(TrainingRun.asked_at) > now)
+            session.exec(ahead.values(asked_at=now))
+        return now
 
     def run_of_cause(self, model_id: str, rule: str, cause: str) -> TrainingRun | None:
         """The run that a firing of this rule and cause asked for."""

@@ -202,6 +202,45 @@ def test_a_schedule_fires_once_after_a_long_downtime(tmp_path):
     assert world.reasons("daily")[-1] == "WAIT_NOT_DUE"
 
 
+def test_a_schedule_that_is_added_to_a_model_in_service_fires_for_no_time_before_it_was_there(tmp_path):
+    weekly = {"name": "weekly", "kind": "schedule", "every": "7d"}
+    daily = {"name": "daily", "kind": "schedule", "cron": "0 6 * * *"}
+    world = World(tmp_path, spec([weekly]))
+    world.to_production()
+    world.clock.advance(timedelta(days=5, hours=7))
+    world.store.apply_model(spec([weekly, daily]), RECIPE, world.clock.now())
+    world.tick()
+    assert world.store.counts(MODEL).firings["schedule"] == 0
+    world.clock.advance(timedelta(days=1))
+    world.tick()
+    assert world.store.firings(MODEL)[0].cause == "2021-01-07T06:00:00+00:00"
+
+    world.finish(world.store.active_run(MODEL).key, failure=Failure(code="crashed", message="x"))
+    world.tick()
+    world.store.apply_model(spec([weekly, daily | {"cron": "0 5 * * *"}]), RECIPE, world.clock.now())
+    world.tick()
+    assert world.store.counts(MODEL).firings["schedule"] == 1, "another plan begins anew"
+    world.clock.advance(timedelta(hours=17))
+    world.tick()
+    assert world.store.firings(MODEL)[0].cause == "2021-01-08T00:00:00+00:00", "the first rule goes on as it was"
+
+
+def test_a_clock_that_was_ahead_for_a_tick_makes_the_cooldown_last_once_and_no_longer(tmp_path):
+    world = World(tmp_path, spec([DRIFT | {"cooldown": "7d"}]))
+    first = world.to_production()
+    world.clock.advance(timedelta(days=100))
+    run = world.ask()
+    world.clock.advance(timedelta(days=-90))
+    world.finish(run.key, failure=Failure(code="crashed", message="x"))
+    world.tick()
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "WAIT_COOLDOWN"
+    world.clock.advance(timedelta(days=7))
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
 def test_enough_new_labelled_rows_fire_once_each_time_that_they_are_full_again(tmp_path):
     world = World(tmp_path, spec([{"name": "volume", "kind": "volume", "new_labelled_rows": 100}]))
     first = world.to_production()
