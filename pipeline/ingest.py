@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from bundle.signature import RawField
-from pipeline.batches import Batch, Layers
+from pipeline.batches import Batch, Declared, Layers
 from pipeline.contract.spec import ModelSpec
 from pipeline.csvsource import CsvSource, RefusedRow, SourceRow
 from pipeline.errors import BadSource
@@ -52,21 +52,22 @@ def ingest_csv(
 ) -> tuple[Batch, bool]:
     """Add a file's rows, those before `until` where it is given. Returns the batch, and whether it is new.
 
-    The same file again changes nothing. Raises BadSource, and then nothing has changed either.
+    The same file again changes nothing; under another declaration of its fields, label or columns it takes the place
+    of what it was. Raises BadSource, and then nothing has changed either.
     """
-    digest = file_digest(path)
-    name = f"csv-{digest[:20]}" + (f"-until-{until:%Y%m%dT%H%M%S%f}" if until else "")
+    digest, declared = file_digest(path), Declared.of_file(spec)
+    name = f"csv-{digest[:20]}-{declared.digest[:8]}" + (f"-until-{until:%Y%m%dT%H%M%S%f}" if until else "")
     with layers.lock():
         if (known := layers.find(name)) is not None:
-            return known, False
+            return (known, False) if known in layers.batches() else (layers.renew(known), True)
         source = CsvSource(path, spec, key)
         with layers.staging() as staging:
             tally = _stage(staging, spec, source, until)
             _check_tally(path, tally)
             batch = Batch(
-                name=name, sequence=len(layers.batches()), source="csv", origin=path.name, sha256=digest,
+                name=name, sequence=layers.next_sequence(), source="csv", origin=path.name, sha256=digest,
                 rows=tally.rows, refused=tally.refused, labels=len(tally.labels), period=tally.period,
-                label_column=source.label_column.column,
+                label_column=source.label_column.column, declared=declared,
             )  # fmt: skip
             layers.commit(batch, staging)
     return batch, True

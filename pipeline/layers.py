@@ -118,15 +118,15 @@ def _missing(field: RawField, rows: int) -> Column:
     return np.full(rows, np.nan)
 
 
-def refine(layers: Layers, engine: Engine, step: Refine) -> list[Batch]:
+def refine(layers: Layers, engine: Engine, step: Refine, batches: Iterable[Batch]) -> list[Batch]:
     """Bring REFINED up to date: what is there already is left as it is. Returns the batches with rows."""
     process = Process(step.signature.raw)
-    batches = [batch for batch in layers.batches() if batch.rows]
-    for batch in batches:
+    with_rows = [batch for batch in batches if batch.rows]
+    for batch in with_rows:
         processed = layers.processed(batch.name, process.digest)
         if not processed.exists():
             engine.run(process, layers.raw(batch.name), processed)
         refined = layers.refined(batch.name, step.digest)
         if not refined.exists():
             engine.run(step, processed, refined)
-    return batches
+    return with_rows

@@ -25,9 +25,14 @@ from pipeline.errors import PipelineError
 
 SAMPLE: Final = 10_000
 _GOLDEN_HELD_OUT, _GOLDEN_CHANGED = 20, 20
-_SERVICE: Final = '''"""Serves this version, and others that the control plane promotes."""
+_SERVICE: Final = '''"""Serves this version, until a control plane names another."""
 
-from serving.service import DriftgateService
+import os
+from pathlib import Path
+
+os.environ.setdefault("SERVING_VERSION_FOLDER", str(Path(__file__).parent / "version"))
+
+from serving.service import DriftgateService  # noqa: E402 - it reads the environment
 
 __all__ = ["DriftgateService"]
 '''

@@ -179,7 +179,7 @@ class _Run:
 
     def _refine(self, engine: Engine) -> list[Batch]:
         self.progress("refine", "building PROCESSED and REFINED")
-        return refine(self._layers, engine, self._step)
+        return refine(self._layers, engine, self._step, self._layers.usable(self.request.spec))
 
     def _learn(self, engine: Engine, build: PipelineFunction, refined: list[Batch]) -> _Learned:
         request, spec = self.request, self.request.spec

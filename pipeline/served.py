@@ -16,7 +16,7 @@ from bundle.ranges import check_moment, check_number
 from bundle.signature import RawField
 from observability.ports import LogStore
 from observability.windows import EPOCH
-from pipeline.batches import Batch, Layers
+from pipeline.batches import Batch, Declared, Layers
 from pipeline.contract.spec import ModelSpec
 from pipeline.ingest import Tally, raw_record
 from pipeline.rawtables import LABELS, DayWriter, raw_schema, write_rows
@@ -30,10 +30,13 @@ _KINDS: Final = {"integer": int, "number": float, "boolean": bool}
 def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) -> Batch | None:
     """Add what the log store has and the layers have not; None where there is nothing.
 
-    Reads again a while back, since events arrive out of order, and leaves out what is known by its id.
+    Reads again a while back, since events arrive out of order, and leaves out what is known by its id. Where the spec
+    contradicts the one that rows were taken under, all are read again and take the place of those.
     """
     with layers.lock():
         known = [batch for batch in layers.batches() if batch.source == SOURCE]
+        whole = not known or any(b.declared is not None and b.declared.conflict(spec) for b in known)
+        known = [] if whole else known
         reached = max((b.observed_until for b in known if b.observed_until), default=EPOCH)
         since = max(reached - OVERLAP, EPOCH)
         recent = [b for b in known if b.observed_until and b.observed_until >= since]
@@ -44,11 +47,12 @@ def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) 
             intake.write_refused(staging)
             if not intake.tally.rows and not intake.tally.labels and not intake.tally.refused:
                 return None
-            sequence = len(layers.batches())
+            sequence = layers.next_sequence()
             batch = Batch(
                 name=f"{SOURCE}-{sequence:06d}", sequence=sequence, source=SOURCE, origin="log store",
                 rows=intake.tally.rows, refused=intake.tally.refused, labels=len(intake.tally.labels),
-                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached,
+                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached, whole=whole,
+                declared=Declared(raw=spec.raw),
             )  # fmt: skip
             layers.commit(batch, staging)
     return batch

@@ -64,7 +64,7 @@ class Store:
             self.layers.commit(batch, staging)
 
     def dataset(self, cutoff_hour=10_000, champion_hour=None, spec=SPEC):
-        batches = refine(self.layers, SklearnEngine(), STEP)
+        batches = refine(self.layers, SklearnEngine(), STEP, self.layers.usable(spec))
         champion = None if champion_hour is None else START + timedelta(hours=champion_hour)
         cutoff = START + timedelta(hours=cutoff_hour)
         return make_dataset(self.layers, batches, STEP.digest, spec, cutoff, champion)
