@@ -181,6 +181,12 @@ def decisions(model: Model, limit: Limit = 20, home: Home = None, as_json: AsJso
 
 
 @app.command()
+def firings(model: Model, limit: Limit = 20, home: Home = None, as_json: AsJson = False) -> None:
+    """Which rules fired, for which cause, newest first."""
+    _list("firings", model, limit, home, as_json)
+
+
+@app.command()
 def runs(model: Model, limit: Limit = 20, home: Home = None, as_json: AsJson = False) -> None:
     """A model's training runs, newest first."""
     _list("runs", model, limit, home, as_json)

@@ -35,6 +35,13 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
         ("reason", lambda row: row["reason"]),
         ("detail", lambda row: row["detail"]),
     ],
+    "firings": [
+        ("fired", lambda row: when(row["fired_at"])),
+        ("rule", lambda row: row["rule"]),
+        ("trigger", lambda row: row["trigger"]),
+        ("cause", lambda row: row["cause"]),
+        ("detail", lambda row: row["detail"]),
+    ],
     "runs": [
         ("run", lambda row: row["key"]),
         ("state", lambda row: row["state"]),

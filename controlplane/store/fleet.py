@@ -12,6 +12,7 @@ from controlplane.tables import Instance, Json, OutboxEntry, Token
 from observability.ids import new_id
 
 FORGET_INSTANCES_AFTER = timedelta(days=1)
+FORGET_PUBLISHED_AFTER = timedelta(days=1)
 
 
 class Fleet(Database):
@@ -81,8 +82,10 @@ class Fleet(Database):
             return session.exec(query.order_by(col(OutboxEntry.sequence)).limit(limit)).all()
 
     def mark_published(self, entries: Sequence[OutboxEntry]) -> None:
-        """These are in the spool, on the disk."""
+        """These are in the spool, on the disk; those that have been there for a day are forgotten."""
         sequences = [entry.sequence for entry in entries]
+        long_ago = self._wall.now() - FORGET_PUBLISHED_AFTER
         with self._writing() as session:
+            session.exec(delete(OutboxEntry).where(col(OutboxEntry.published_at) < long_ago))
             statement = update(OutboxEntry).where(col(OutboxEntry.sequence).in_(sequences))
             session.exec(statement.values(published_at=self._wall.now()))

@@ -99,6 +99,14 @@ def test_a_run_that_the_machine_kills_is_told_as_crashed_to_people_and_to_the_sp
     eventually(lambda: any('"crashed"' in file.read_text() for file in folder.glob("*.jsonl")))
 
 
+def test_the_command_line_lists_what_fired_and_why(running):
+    table, as_json = running.cli("firings", MODEL), running.cli("firings", MODEL, "--json", "--limit", "1")
+    assert table.returncode == as_json.returncode == 0, table.stderr
+    (firing,) = json.loads(as_json.stdout)
+    assert (firing["rule"], firing["trigger"], firing["detail"]) == ("manual", "manual", "try")
+    assert "manual" in table.stdout
+
+
 def test_it_ends_at_a_signal_and_leaves_the_database_in_order(running):
     assert running.stop() in (0, -signal.SIGTERM)
     assert not list(running.home.root.glob("*.db-journal"))

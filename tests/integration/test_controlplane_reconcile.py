@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
+from sqlmodel import select
 
 from controlplane.errors import NothingToRollBackTo, RunActive, StaleEpoch
 from controlplane.lifecycle import RunState, VersionState
 from controlplane.store import Store, open_engine
+from controlplane.tables import OutboxEntry
 from controlplane.trainer import MemoryTrainer
 from observability.events import parse
 from observability.ids import new_id
 from pipeline.contract.training import Failure, Phase, Progress
-from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, Crash, World, crash_at, spec
+from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, Crash, FakeClock, World, crash_at, spec
 
 WORSE = {"name": "worse", "kind": "metric", "monitor": "weekly", "metric": "roc_auc", "below": 0.7}
 
@@ -479,6 +481,28 @@ def test_an_event_is_told_again_under_its_id_when_the_process_ends_before_it_is_
 
     ids = [parse(line).id for line in world.lines.lines]
     assert len(ids) > len(set(ids)) and world.store.unpublished() == []
+
+
+def test_what_was_told_is_forgotten_after_a_day_and_nothing_else_is(world, monkeypatch):
+    def kept() -> set[str]:
+        with world.store._reading() as session:
+            return set(session.exec(select(OutboxEntry.event_id)))
+
+    wall = FakeClock(datetime.now(UTC))
+    monkeypatch.setattr(world.store, "_wall", wall)
+    world.to_production()
+    old = kept()
+    wall.advance(timedelta(hours=23))
+    world.ask()
+    world.tick()
+    young = kept() - old
+    assert old < kept()
+    wall.advance(timedelta(hours=2))
+    world.window(1, 1)
+    world.tick()
+
+    assert young < kept() and not old & kept()
+    assert {parse(line).id for line in world.lines.lines} >= old | young
 
 
 def test_applying_a_spec_twice_changes_nothing(world):
