@@ -19,6 +19,7 @@ from serving.fetch import ControlPlane, fetch_version
 from serving.proving import Trial, load_proven
 from serving.settings import Settings
 from serving.slots import Loaded, Shelf, Slots
+from serving.standalone import adopt
 
 #: as many characters of a reason as the control plane takes
 LONGEST_REASON: Final = 2_000
@@ -40,6 +41,8 @@ class Poller(threading.Thread):
         self._control = control
         self._cache = DesiredCache(cache / "desired.json")
         self._blobs = BlobStore(cache / "blobs")
+        if settings.version_folder is not None:
+            adopt(settings.version_folder, self._blobs, self._cache, settings.token.get_secret_value())
         self._trial = Trial(cache / "blobs", cache / "passed")
         self._shelf = Shelf(settings.keep_previous.total_seconds())
         self._desired: DesiredState | None = None

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     token: SecretStr
     #: key of the pseudonyms; the same as the pipeline's, or served rows and trained rows would differ
     privacy_key: SecretStr = Field(min_length=32)
+    #: a folder with a version, as a Bento carries one: it answers where no control plane has said anything yet
+    version_folder: Path | None = None
     #: name of this instance in reports to the control plane
     instance: str = Field(default="serving-1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     host: str = "127.0.0.1"

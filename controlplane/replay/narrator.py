@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from controlplane.client import ControlClient, Listing
+from controlplane.gate import GateReason
 from controlplane.replay.traffic import Traffic
+from controlplane.rules import Reason
 
 #: facts that are looked at, newest first, whenever something may have happened
 RECENT = 20
@@ -133,7 +135,7 @@ def _decision(decision: dict[str, Any]) -> list[_Line]:
     fires = decision["outcome"] == "fire"
     if not fires and decision["reason"] in _QUIET:
         return []
-    text = f"{decision['rule']}: {decision['reason']}: {decision['detail']}"
+    text = f"{decision['rule']}: {Reason[decision['reason']]}: {decision['detail']}"
     what, style = ("FIRES", "bold red") if fires else ("waits", "magenta")
     return [_Line(decision["id"], decision["decided_at"], what, text, style)]
 
@@ -142,7 +144,8 @@ def _version(version: dict[str, Any]) -> list[_Line]:
     number, gate = f"v{version['number']}", version["gate"]
     lines = []
     if gate is not None:
-        text = f"{number} {'passes' if gate['passed'] else 'is rejected'}: {gate['reason']}: {gate['detail']}"
+        verdict = "passes" if gate["passed"] else "is rejected"
+        text = f"{number} {verdict}: {GateReason[gate['reason']]}: {gate['detail']}"
         lines.append(_Line(f"{number} gate", version["made_at"], "gate", text, "green" if gate["passed"] else "red"))
     if version["promoted_at"] is not None:
         text = f"{number} is in service"

@@ -108,8 +108,8 @@ class TestTheDemoOnGeneratedTweets:
 
         up = subprocess.Popen([*DRIFTGATE, "up"], env=environment, stdout=subprocess.PIPE, text=True)
         try:
-            wait_until(lambda: "admin page" in up.stdout.readline(), 90)
-            wait_until(lambda: version() is not None, 30)
+            wait_until(lambda: "admin page" in up.stdout.readline(), "everything is up", 90)
+            wait_until(lambda: version() is not None, "serving answers", 30)
             before = version()
             rolled_back = driftgate("rollback", "default/tweets", "--reason", "the test says so")
             answers = []
