@@ -2,150 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from datetime import timedelta
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from bundle.blobs import BlobStore
-from bundle.manifest import Manifest
-from controlplane.monitoring import Watch, reconcile_windows
 from controlplane.status import WindowView
-from observability.events import LabelEvent, PredictionEvent
-from observability.ids import sample_key
-from observability.monitors import (
-    DriftVerdict,
-    ErrorMetrics,
-    ErrorVerdict,
-    FeatureDrift,
-    QualityVerdict,
-    WindowVerdict,
-)
-from observability.parquet_store import ParquetLogStore
 from observability.ports import LogStoreUnavailable
-from pipeline.contract.training import Made
-from tests.controlplane_world import MODEL, RECIPE, START, WEEKLY, World, spec
+from tests.controlplane_world import MODEL, RECIPE, START, WEEKLY, CountingLogs, Monitored, spec
 
 HOURLY = {"name": "hourly", "window": {"kind": "time", "every": "1h"}, "min_labels": 10}
-
-
-class Scores:
-    """A scorer that says what it was shown."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[int, int]] = []
-
-    def __call__(self, sample, reference, signature, check, min_labels, threshold=0.5) -> WindowVerdict:
-        assert list(reference.features) == ["followers", "place"] and threshold == 0.4
-        self.seen.append((sample.rows, sample.labelled))
-        drift = FeatureDrift(
-            feature="followers", method=check.numeric_method, score=0.0, threshold=0.001, drifted=True,
-            missing_share=0.0, reference_missing_share=0.0,
-        )  # fmt: skip
-        enough = sample.labelled >= min_labels
-        metrics = ErrorMetrics(roc_auc=0.6) if enough else ErrorMetrics()
-        return WindowVerdict(
-            rows=sample.rows, sampled=len(sample.frame), labelled=sample.labelled,
-            drift=DriftVerdict(features=(drift,), drifted_share=0.5, prediction=drift),
-            quality=QualityVerdict(missing_share={}, unseen_share={}, out_of_range_share={}),
-            errors=ErrorVerdict(labelled=sample.labelled, metrics=metrics, reference=ErrorMetrics()),
-        )  # fmt: skip
-
-
-class CountingLogs:
-    """A log store that counts how often it is asked for a sample."""
-
-    def __init__(self, logs: ParquetLogStore) -> None:
-        self.samples = 0
-        self._logs = logs
-
-    def sample(self, span, k):
-        self.samples += 1
-        return self._logs.sample(span, k)
-
-    def __getattr__(self, name):
-        return getattr(self._logs, name)
-
-
-class Monitored(World):
-    """A world with a log store and a version whose files can be read."""
-
-    def __init__(self, folder, declared) -> None:
-        super().__init__(folder, declared)
-        self.logs = ParquetLogStore(folder / "logs")
-        self.scores = Scores()
-        self.sent = 0
-
-    def made(self, better: bool = True, champion: bool = True) -> Made:
-        return super().made(better, champion).model_copy(update={"manifest": self._bundle(self.blobs)})
-
-    def _bundle(self, blobs: BlobStore) -> str:
-        frame = pd.DataFrame(
-            {"part": ["features", "scores"], "score": [np.nan, 0.5], "label": [np.nan, 1.0],
-             "followers": [1.0, np.nan], "place": ["x", None]}
-        )  # fmt: skip
-        buffer = io.BytesIO()
-        frame.to_parquet(buffer)
-        files = {name: "0" * 64 for name in ("model.onnx", "features.py", "golden.json")}
-        manifest = Manifest(
-            signature=self.spec.signature, features_function="features", threshold=0.4,
-            files=files | {"reference.parquet": blobs.put(buffer.getvalue())},
-        )  # fmt: skip
-        return blobs.put(manifest.encode())
-
-    def predict(self, count: int, version: int = 1, every: timedelta = timedelta(minutes=1), prefix: str = "p") -> None:
-        events = []
-        for number in range(self.sent, self.sent + count):
-            at = START + number * every
-            events.append(
-                PredictionEvent(
-                    id=f"{prefix}{number:06d}",
-                    model=MODEL,
-                    version=version,
-                    event_time=at,
-                    observed_time=at,
-                    sample_key=sample_key(f"{prefix}{number:06d}"),
-                    latency_ms=1.0,
-                    score=0.5,
-                    prediction=1,
-                    raw={"followers": 1.0},
-                    features={"followers": 1.0, "place": "x"},
-                )
-            )
-        self.sent += count
-        assert self.logs.append(events) == []
-
-    def label(self, start: int, stop: int) -> None:
-        events = []
-        for number in range(start, stop):
-            prediction = f"p{number:06d}"
-            events.append(
-                LabelEvent(
-                    id=f"l{number}",
-                    model=MODEL,
-                    prediction_id=prediction,
-                    label=number % 2,
-                    label_time=START,
-                    observed_time=START,
-                    sample_key=sample_key(prediction),
-                )
-            )
-        assert self.logs.append(events) == []
-
-    def watch(self, **changes: object) -> None:
-        parts = {"store": self.store, "logs": self.logs, "blobs": self.blobs, "clock": self.clock}
-        reconcile_windows(Watch(**(parts | {"score": self.scores} | changes)))
-
-    def bounds(self) -> list[tuple[int, int]]:
-        """Minutes after START at which windows begin and end, in order."""
-
-        def minutes(instant):
-            return round((instant - START).total_seconds() / 60)
-
-        rows = reversed(self.store.windows(MODEL))
-        return [(minutes(row.after_time), minutes(row.until_time)) for row in rows]
 
 
 @pytest.fixture

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import re
-import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from sqlalchemy.exc import IntegrityError
 from starlette.routing import Mount, Route
 
 from controlplane.api import Parts, create_app
 from controlplane.api.door import APPLY_BYTES, BODY_BYTES, SESSION_COOKIE
 from controlplane.auth import OPEN, OPEN_FOLDER, Authenticator, Throttle, digest_of_token, new_token
-from controlplane.credentials import CredentialsBroken, ensure_credentials, let_in, read_credentials
-from controlplane.errors import Unauthenticated
 from controlplane.processes import admin_pages
 from observability.ids import new_id
 from tests.controlplane_world import MODEL, START, FakeClock, World
@@ -249,60 +243,6 @@ def test_a_session_cookie_reads_and_changes_things_only_from_our_own_pages(app, 
         assert_error(browser.post(path, json=body, headers=headers), 403)
     assert browser.post(path, json=body, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 202
     assert browser.post(path, json=body, headers={"Origin": "http://testserver"}).status_code == 202
-
-
-def test_credentials_are_made_once_readable_by_their_owner_only_and_kept_as_hashes(world, caplog, capsys):
-    caplog.set_level(logging.DEBUG)
-    path = world.folder / "home" / "credentials.json"
-    made = ensure_credentials(path)
-    let_in(world.store, made)
-    let_in(world.store, ensure_credentials(path))
-
-    assert ensure_credentials(path) == made
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert sorted(token.name for token in world.store.tokens()) == ["admin", "predict", "service"]
-    secrets = [secret.get_secret_value() for secret in (made.admin, made.service, made.predict, made.privacy_key)]
-    assert len(set(secrets)) == 4 and all(len(secret) >= 43 for secret in secrets)
-    database = b"".join(file.read_bytes() for file in world.folder.glob("control.db*"))
-    said = repr(made) + str(made) + caplog.text + "".join(capsys.readouterr())
-    for secret in secrets:
-        assert secret.encode() not in database and secret not in said
-
-
-def test_replaced_credentials_are_let_in_no_more_and_other_tokens_still_are(world):
-    old = ensure_credentials(world.folder / "old" / "credentials.json")
-    new = ensure_credentials(world.folder / "new" / "credentials.json")
-    world.store.add_token("a-colleague", digest_of_token("dg_other"), ["read"])
-    let_in(world.store, old)
-    before = [token.id for token in world.store.tokens()]
-    let_in(world.store, old)
-    assert [token.id for token in world.store.tokens()] == before
-    let_in(world.store, new)
-
-    door = Authenticator(world.store)
-    for name in ("admin", "service", "predict"):
-        assert door.authenticate(getattr(new, name).get_secret_value(), "10.0.0.1").name == name
-        with pytest.raises(Unauthenticated):
-            door.authenticate(getattr(old, name).get_secret_value(), "10.0.0.1")
-    assert door.authenticate("dg_other", "10.0.0.1").name == "a-colleague"
-
-
-def test_replacing_credentials_is_all_or_nothing(world):
-    old = ensure_credentials(world.folder / "old" / "credentials.json")
-    let_in(world.store, old)
-    again = old.model_copy(update={"service": old.admin})
-    with pytest.raises(IntegrityError):
-        let_in(world.store, again)
-
-    assert Authenticator(world.store).authenticate(old.service.get_secret_value(), "10.0.0.1").name == "service"
-
-
-def test_a_broken_credentials_file_is_said_to_be_broken_without_its_contents(tmp_path):
-    path = tmp_path / "credentials.json"
-    path.write_text(json.dumps({"admin": "dg_secret"}))
-    with pytest.raises(CredentialsBroken) as caught:
-        read_credentials(path)
-    assert "dg_secret" not in str(caught.value)
 
 
 def test_the_spec_of_one_model_cannot_be_applied_as_another_nor_with_files_elsewhere(client, tokens, world):

@@ -1,0 +1,224 @@
+"""Which windows, counts and due times the rules judge when, and what fires."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pipeline.contract.training import Failure
+from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, World, spec
+
+WORSE = {"name": "worse", "kind": "metric", "monitor": "weekly", "metric": "roc_auc", "below": 0.7}
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def test_a_rule_that_holds_while_a_run_is_active_records_that_it_waits_once_and_does_not_fire(world):
+    first = world.to_production()
+    world.window(first.number, 1, drifted_share=0.0)
+    world.tick()
+    world.ask()
+    world.window(first.number, 2, drifted_share=1.0)
+    for _ in range(3):
+        world.tick()
+
+    assert world.reasons("drifted")[-2:] == ["WAIT_STABLE", "WAIT_ACTIVE_RUN"]
+    assert world.store.counts(MODEL).firings["data"] == 0
+
+
+def test_a_rule_waits_while_a_version_is_on_its_way(world):
+    first = world.to_production()
+    run = world.ask()
+    world.finish(run.key, world.made())
+    world.tick()
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+
+    assert world.reasons("drifted")[-1] == "WAIT_ACTIVE_RUN"
+
+
+def test_a_window_that_is_scored_again_is_no_new_cause(world):
+    first = world.to_production()
+    window = world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    run = world.store.active_run(MODEL)
+    world.finish(run.key, failure=Failure(code="too_few_rows", message="no"))
+    world.tick()
+    world.store.rescore_window(window.id, 50, {"drifted_share": 1.0}, True, world.clock.now())
+    world.tick()
+
+    assert world.store.active_run(MODEL) is None
+    assert world.store.counts(MODEL).firings["data"] == 1
+    assert world.store.windows(MODEL)[0].revision == 2
+
+
+def test_a_window_of_a_version_that_is_no_longer_in_production_fires_nothing(world):
+    old = world.to_production()
+    world.clock.advance(timedelta(days=1))
+    world.to_production()
+    world.window(old.number, 1, drifted_share=1.0)
+    world.tick()
+
+    assert world.store.counts(MODEL).firings["data"] == 0
+
+
+def test_every_window_is_judged_once_also_when_several_are_cut_between_two_ticks(world):
+    first = world.to_production()
+    for number in range(3):
+        world.window(first.number, number)
+    world.tick()
+    world.tick()
+
+    assert world.reasons("drifted").count("WAIT_STABLE") == 3
+
+
+def test_no_window_is_passed_over_however_many_were_cut_between_two_ticks(world):
+    first = world.to_production()
+    for number in range(120):
+        world.window(first.number, number)
+    for _ in range(4):
+        world.tick()
+
+    assert world.reasons("drifted").count("WAIT_STABLE") == 120
+    world.window(first.number, 121, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def test_a_metric_rule_finds_its_settled_window_behind_any_number_of_others(tmp_path):
+    world = World(tmp_path, spec([WORSE], monitors=[WEEKLY, WEEKLY | {"name": "hourly"}]))
+    first = world.to_production()
+    old = world.window(first.number, 0)
+    for number in range(1, 70):
+        world.window(first.number, number)
+        world.window(first.number, number, monitor="hourly")
+    world.store.rescore_window(old.id, 80, {"error": {"roc_auc": 0.6}}, True, world.clock.now())
+    world.tick()
+
+    assert [firing.cause for firing in world.store.firings(MODEL) if firing.rule == "worse"] == [old.id]
+
+
+def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_judged(world):
+    first = world.to_production()
+    for number in range(60):
+        world.window(first.number, number)
+    world.tick()
+    world.tick()
+
+    assert [row.id for row in world.store.to_judge(first, START, "drifted", "weekly", False)] == [
+        world.store.windows(MODEL, 1)[0].id
+    ]
+    with world.store._reading() as session:
+        plan = session.connection().exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT id FROM windows WHERE model = 'm' AND version = 1 AND monitor = 'w' AND "
+            "cut_at >= 0 AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.model = 'm' AND rule = 'r' "
+            "AND cause = windows.id) ORDER BY until_time, until_id LIMIT 50"
+        )
+        told = " ".join(row[3] for row in plan)
+    assert "COVERING INDEX windows_to_judge" in told and "SCAN" not in told and "TEMP B-TREE" not in told
+
+
+def test_the_cooldown_keeps_a_rule_from_firing(tmp_path):
+    world = World(tmp_path, spec([DRIFT | {"cooldown": "7d"}]))
+    first = world.to_production()
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "WAIT_COOLDOWN"
+    world.clock.advance(timedelta(days=7))
+    world.tick()
+
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def test_a_schedule_fires_once_after_a_long_downtime(tmp_path):
+    world = World(tmp_path, spec([{"name": "daily", "kind": "schedule", "cron": "0 6 * * *"}]))
+    world.to_production()
+    world.clock.advance(timedelta(days=30, hours=7))
+    world.tick()
+    run = world.store.active_run(MODEL)
+    world.finish(run.key, world.made(better=False))
+    for _ in range(3):
+        world.tick()
+
+    assert world.store.firings(MODEL)[0].cause == "2021-01-31T06:00:00+00:00"
+    assert world.store.counts(MODEL).firings["schedule"] == 1
+    assert world.reasons("daily")[-1] == "WAIT_NOT_DUE"
+
+
+def test_a_schedule_that_is_added_to_a_model_in_service_fires_for_no_time_before_it_was_there(tmp_path):
+    weekly = {"name": "weekly", "kind": "schedule", "every": "7d"}
+    daily = {"name": "daily", "kind": "schedule", "cron": "0 6 * * *"}
+    world = World(tmp_path, spec([weekly]))
+    world.to_production()
+    world.clock.advance(timedelta(days=5, hours=7))
+    world.store.apply_model(spec([weekly, daily]), RECIPE, world.clock.now())
+    world.tick()
+    assert world.store.counts(MODEL).firings["schedule"] == 0
+    world.clock.advance(timedelta(days=1))
+    world.tick()
+    assert world.store.firings(MODEL)[0].cause == "2021-01-07T06:00:00+00:00"
+
+    world.finish(world.store.active_run(MODEL).key, failure=Failure(code="crashed", message="x"))
+    world.tick()
+    world.store.apply_model(spec([weekly, daily | {"cron": "0 5 * * *"}]), RECIPE, world.clock.now())
+    world.tick()
+    assert world.store.counts(MODEL).firings["schedule"] == 1, "another plan begins anew"
+    world.clock.advance(timedelta(hours=17))
+    world.tick()
+    assert world.store.firings(MODEL)[0].cause == "2021-01-08T00:00:00+00:00", "the first rule goes on as it was"
+
+
+def test_a_clock_that_was_ahead_for_a_tick_makes_the_cooldown_last_once_and_no_longer(tmp_path):
+    world = World(tmp_path, spec([DRIFT | {"cooldown": "7d"}]))
+    first = world.to_production()
+    world.clock.advance(timedelta(days=100))
+    run = world.ask()
+    world.clock.advance(timedelta(days=-90))
+    world.finish(run.key, failure=Failure(code="crashed", message="x"))
+    world.tick()
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "WAIT_COOLDOWN"
+    world.clock.advance(timedelta(days=7))
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def test_enough_new_labelled_rows_fire_once_each_time_that_they_are_full_again(tmp_path):
+    world = World(tmp_path, spec([{"name": "volume", "kind": "volume", "new_labelled_rows": 100}]))
+    first = world.to_production()
+    world.store.observe(MODEL, first.number, START, 99, START)
+    world.tick()
+    assert world.reasons("volume")[-1] == "WAIT_FEW_LABELS"
+    world.store.observe(MODEL, first.number, START, 100, START)
+    world.tick()
+
+    run = world.store.active_run(MODEL)
+    assert world.store.firings(MODEL)[0].trigger == "data"
+    world.finish(run.key, failure=Failure(code="crashed", message="x"))
+    for labelled in (101, 199, 200, 200, 205):
+        world.store.observe(MODEL, first.number, START, labelled, START)
+        world.tick()
+        if run := world.store.active_run(MODEL):
+            world.finish(run.key, world.made(better=False))
+            world.tick()
+
+    assert world.store.production(MODEL).number == first.number
+    assert [firing.cause for firing in world.store.firings(MODEL)][:-1] == ["v1:2", "v1:1"]
+
+
+def test_the_error_of_a_window_is_judged_only_when_its_labels_are_due(tmp_path):
+    world = World(tmp_path, spec([WORSE]))
+    first = world.to_production()
+    window = world.window(first.number, 1)
+    world.tick()
+    assert world.reasons("worse") == ["WAIT_NO_VERSION", "WAIT_NO_DATA"]
+    world.store.rescore_window(window.id, 80, {"error": {"roc_auc": 0.6}}, True, world.clock.now())
+    world.tick()
+
+    assert world.reasons("worse")[-1] == "RETRAIN_METRIC"
+    assert world.store.firings(MODEL)[0].trigger == "metric"

@@ -1,0 +1,143 @@
+"""Runs: claimed by one holder, started once, and never lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Thread
+
+import pytest
+
+from controlplane.errors import StaleEpoch
+from controlplane.lifecycle import RunState
+from controlplane.store import Store, open_engine
+from controlplane.trainer import MemoryTrainer
+from pipeline.contract.training import Failure, Phase, Progress
+from tests.controlplane_world import MODEL, RECIPE, START, World, spec
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def test_a_stale_epoch_writes_nothing(world):
+    asked = world.ask()
+    old = world.store.claim_next_run("a", timedelta(0))
+    new = world.store.claim_next_run("b", timedelta(seconds=60))
+    assert (old.key, new.key, new.epoch) == (asked.key, asked.key, old.epoch + 1)
+    world.finish(asked.key, world.made(champion=False))
+    report = world.trainer.report(asked.key)
+
+    for write in (
+        lambda: world.store.mark_started(asked.key, old.epoch, START),
+        lambda: world.store.record_progress(asked.key, old.epoch, timedelta(seconds=9), _half()),
+        lambda: world.store.finish_run(asked.key, old.epoch, report, START),
+    ):
+        with pytest.raises(StaleEpoch):
+            write()
+    run = world.store.run(asked.key)
+    assert (run.state, run.progress, run.lease_owner) == (RunState.ASKED, None, "b")
+    assert world.store.versions(MODEL) == []
+
+
+def test_a_run_is_left_to_its_holder_until_the_lease_ends(world):
+    world.ask()
+    assert world.store.claim_next_run("a", timedelta(seconds=60)) is not None
+    assert world.store.claim_next_run("b", timedelta(seconds=60)) is None
+
+
+def test_a_run_that_ended_can_not_be_finished_again(world):
+    run = world.ask()
+    world.finish(run.key, world.made(champion=False))
+    world.tick()
+    with pytest.raises(StaleEpoch):
+        world.store.finish_run(run.key, 1, world.trainer.report(run.key), START)
+
+    assert len(world.store.versions(MODEL)) == 1
+
+
+def test_two_tickers_on_one_database_fire_once_for_each_cause(world):
+    first = world.to_production()
+    for number in range(6):
+        world.window(first.number, number, drifted_share=1.0)
+        errors = _tick_in_threads(world, 4)
+        run = world.store.active_run(MODEL)
+        world.finish(run.key, failure=Failure(code="crashed", message="x"))
+        errors += _tick_in_threads(world, 4)
+        assert errors == []
+
+    causes = [firing.cause for firing in world.store.firings(MODEL) if firing.rule == "drifted"]
+    assert len(causes) == len(set(causes)) >= 6
+    assert len(world.trainer.started) == 1 + len(causes)
+
+
+def test_a_run_is_asked_what_was_declared_when_its_rule_fired(world):
+    run = world.ask()
+    world.store.apply_model(spec([]), RECIPE, START)
+    world.tick()
+
+    assert world.trainer.started[run.key].spec == world.spec
+
+
+def test_what_a_run_says_of_its_progress_is_kept(world):
+    run = world.ask()
+    world.tick()
+    world.trainer.proceed(run.key, _half())
+    world.tick()
+
+    assert world.store.run(run.key).progress["fraction"] == 0.5
+
+
+def test_a_trainer_that_cannot_start_a_run_is_tried_again_and_stops_nothing_else(world, caplog):
+    class Full(MemoryTrainer):
+        def start(self, request) -> None:
+            raise OSError(28, "No space left on device")
+
+    run = world.ask()
+    world.tick(trainer=Full())
+    claimed = world.store.run(run.key)
+    world.tick(trainer=Full())
+    assert world.store.run(run.key) == claimed, "neither started nor given a longer lease"
+    assert claimed.state is RunState.ASKED
+    assert world.store.model(MODEL).decided_until == START
+    assert "No space left" in caplog.text
+    world.tick()
+    started = world.store.run(run.key)
+    assert (started.state, started.attempts) == (RunState.RUNNING, 1)
+    assert run.key in world.trainer.started
+
+
+def test_a_run_that_its_holder_cannot_start_goes_to_another_when_the_lease_ends(world):
+    class Full(MemoryTrainer):
+        def start(self, request) -> None:
+            raise OSError(28, "No space left on device")
+
+    run = world.ask()
+    world.tick(trainer=Full(), lease=timedelta(0))
+    world.tick(owner="control-2")
+
+    assert world.store.run(run.key).lease_owner == "control-2"
+    assert world.store.run(run.key).state is RunState.RUNNING
+
+
+def _half() -> Progress:
+    phase: Phase = "fit"
+    return Progress(phase=phase, fraction=0.5, message="fitting", at=START)
+
+
+def _tick_in_threads(world: World, count: int) -> list[BaseException]:
+    errors: list[BaseException] = []
+
+    def tick(number: int) -> None:
+        try:
+            store = Store(open_engine(f"sqlite:///{world.folder}/control.db"))
+            world.tick(store=store, owner=f"ticker-{number}")
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            errors.append(error)
+
+    threads = [Thread(target=tick, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
