@@ -26,7 +26,7 @@ class Manifest(Frozen):
     signature: Signature
     #: the function in features.py that turns raw columns into feature columns
     features_function: str
-    #: scores at or above it answer 1
+    #: scores above it answer 1
     threshold: float = 0.5
     #: file name to SHA-256
     files: dict[str, str] = Field(min_length=4)

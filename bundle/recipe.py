@@ -7,7 +7,7 @@ import importlib.util
 import linecache
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
@@ -34,12 +34,17 @@ class RecipeError(RuntimeError):
         return type(self), (self.file, self.line, self.message)
 
     @classmethod
-    def of(cls, file: str, path: str, error: BaseException) -> RecipeError:
-        """The error with the line of the last frame that lies in the user's file."""
+    def of(cls, file: str, path: str, error: BaseException, siblings: Collection[str] = ()) -> RecipeError:
+        """The error with the line of the last frame that lies in the user's file.
+
+        `siblings` are the recipe's other files: to import one of them is a mistake of its own.
+        """
         line = error.lineno if isinstance(error, SyntaxError) and error.filename == path else None
         for frame in traceback.extract_tb(error.__traceback__):
             line = frame.lineno if frame.filename == path else line
         text = error.msg if isinstance(error, SyntaxError) else str(error)
+        if isinstance(error, ModuleNotFoundError) and f"{error.name}.py" in siblings:
+            text += ": the files of a recipe cannot import each other: put into each what it needs"
         return cls(file, line, f"{type(error).__name__}: {text}")
 
 
@@ -59,7 +64,7 @@ class _Loader(importlib.abc.InspectLoader):
         return self.source_to_code(self._source, self._path)
 
 
-def load_module(source: str, file: str) -> ModuleType:
+def load_module(source: str, file: str, siblings: Collection[str] = ()) -> ModuleType:
     """The module of a source text, executed once for each text in a process. Raises RecipeError.
 
     Its name carries the digest of its source, so two versions of a recipe live side by side.
@@ -79,25 +84,25 @@ def load_module(source: str, file: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise RecipeError.of(file, path, error) from error
+        raise RecipeError.of(file, path, error, siblings) from error
     return module
 
 
-def load_function(source: str, file: str, function: str) -> Callable[..., Any]:
+def load_function(source: str, file: str, function: str, siblings: Collection[str] = ()) -> Callable[..., Any]:
     """A function of a recipe's file; whatever it raises comes out as RecipeError. Raises RecipeError."""
-    module = load_module(source, file)
+    module = load_module(source, file, siblings)
     found = getattr(module, function, None)
     if not callable(found):
         raise RecipeError(file, None, f"there is no function {function!r} in it")
-    return _guarded(found, file, str(module.__file__))
+    return _guarded(found, file, str(module.__file__), siblings)
 
 
-def _guarded(function: Callable[..., Any], file: str, path: str) -> Callable[..., Any]:
+def _guarded(function: Callable[..., Any], file: str, path: str, siblings: Collection[str]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:  # noqa: ANN401 - the user's function
         try:
             return function(*arguments)
-        except Exception as error:
-            raise RecipeError.of(file, path, error) from error
+        except (Exception, SystemExit) as error:
+            raise RecipeError.of(file, path, error, siblings) from error
 
     return call
 
@@ -105,9 +110,16 @@ def _guarded(function: Callable[..., Any], file: str, path: str) -> Callable[...
 class Recipe:
     """The feature function of a version: raw columns in, the columns that the model sees out."""
 
-    def __init__(self, source: str, function: str, signature: Signature, file: str = "features.py") -> None:
+    def __init__(
+        self,
+        source: str,
+        function: str,
+        signature: Signature,
+        file: str = "features.py",
+        siblings: Collection[str] = (),
+    ) -> None:
         """Raises RecipeError where the source does not run or has no such function."""
-        self._features: FeatureFunction = load_function(source, file, function)
+        self._features: FeatureFunction = load_function(source, file, function, siblings)
         self._signature = signature
         self._file = file
 

@@ -59,8 +59,8 @@ class Scorer:
         return self._graph.score(features)
 
     def answer(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """The prediction that belongs to each score: 1 at or above the threshold."""
-        return (scores >= self.threshold).astype(np.int64)
+        """The prediction that belongs to each score: 1 above the threshold, as the training engines have it."""
+        return (scores > self.threshold).astype(np.int64)
 
 
 class Graph:

@@ -12,10 +12,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import traceback
+from pathlib import Path
+from typing import ClassVar, Final
 
 from bundle.recipe import RecipeError
 from pipeline.contract.training import Failure, FailureCode
+
+_ROOT: Final = Path(__file__).parents[1]
+_OURS: Final = tuple(_ROOT / name for name in ("pipeline", "bundle", "observability"))
 
 
 class PipelineError(RuntimeError):
@@ -55,9 +60,23 @@ class ParityBroken(PipelineError):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that a report shows for an error."""
+    """The failure that a report shows for an error.
+
+    What an unknown error says may hold a row's contents, so the report says only which it is and where it arose.
+    """
     if isinstance(error, PipelineError):
         return Failure(code=error.code, message=str(error))
     if isinstance(error, RecipeError):
         return Failure(code="recipe_error", message=str(error))
-    return Failure(code="crashed", message=f"{type(error).__name__}: {error}")
+    return Failure(code="crashed", message=f"{type(error).__name__} at {_place(error)}: see stderr.log of the run")
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of our own code, or of any where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if any(Path(frame.filename).is_relative_to(folder) for folder in _OURS)]
+    if not (ours or frames):
+        return "an unknown place"
+    frame = (ours or frames)[-1]
+    path = Path(frame.filename)
+    return f"{path.relative_to(_ROOT) if ours else path.name}:{frame.lineno}"

@@ -17,7 +17,7 @@ def metrics_of(labels: Labels, scores: Scores, threshold: float = 0.5) -> dict[s
     """roc_auc, pr_auc, log_loss, error, brier and calibration_error; those that one class leaves undefined are out."""
     metrics = {
         "log_loss": float(log_loss(labels, np.clip(scores, _EDGE, 1 - _EDGE), labels=[0, 1])),
-        "error": float(np.mean((scores >= threshold) != (labels == 1))),
+        "error": float(np.mean((scores > threshold) != (labels == 1))),
         "brier": float(brier_score_loss(labels, scores, pos_label=1)),
         "calibration_error": calibration_error(labels, scores),
     }

@@ -22,7 +22,7 @@ from bundle.scorer import Scorer
 from pipeline.batches import Batch, Layers
 from pipeline.contract.training import DatasetManifest, Made, Parity, Phase, TrainingRequest
 from pipeline.dataset import Dataset, check_train, make_dataset
-from pipeline.engines.base import Engine, Fitted, PipelineFunction, Scores
+from pipeline.engines.base import Answers, Engine, Fitted, PipelineFunction, Scores
 from pipeline.engines.sklearn import SklearnEngine
 from pipeline.engines.spark import SparkEngine, start_spark
 from pipeline.evaluate import constant_metrics, metrics_of
@@ -37,7 +37,7 @@ from pipeline.package import (
     version_files,
     write_version,
 )
-from pipeline.prove import Probes, make_probes, prove
+from pipeline.prove import Probes, check_scores, make_probes, prove
 from pipeline.served import ingest_served
 from pipeline.settings import PipelineSettings, privacy_key
 from pipeline.tracking import Tracking
@@ -78,12 +78,16 @@ def _import_late() -> None:
 
 @dataclass(frozen=True)
 class _Learned:
-    """A fitted pipeline and what it says of the probes; its first scores are those of the held-out rows."""
+    """A fitted pipeline and what it says of the probes; its first answers are those of the held-out rows."""
 
     fitted: Fitted
     dataset: Dataset
     probes: Probes
-    scores: Scores
+    answers: Answers
+
+    @property
+    def scores(self) -> Scores:
+        return self.answers.scores
 
     @property
     def held_out(self) -> Scores:
@@ -131,7 +135,7 @@ class _Run:
         manifest, files = self._files(learned, learned.fitted.export())
         self.progress("prove", f"comparing both on {len(learned.scores):,} rows")
         scorer = Scorer(manifest, files)
-        parity = prove(scorer, learned.probes, learned.scores)
+        parity = prove(scorer, learned.probes, learned.answers)
         late.result()
         self.progress("package", "writing the version")
         packaged = self._package(learned, champion, scorer, files, parity)
@@ -154,12 +158,12 @@ class _Run:
         spec, recipe = self.request.spec, self.request.recipe
         self._recipe()
         file, _, function = spec.entry.pipeline.partition(":")
-        return load_function(recipe[file], file, function)
+        return load_function(recipe[file], file, function, recipe.keys())
 
     def _recipe(self) -> Recipe:
         spec = self.request.spec
         file, _, function = spec.entry.features.partition(":")
-        return Recipe(self.request.recipe[file], function, spec.signature, file)
+        return Recipe(self.request.recipe[file], function, spec.signature, file, self.request.recipe.keys())
 
     def _ingest(self) -> None:
         self.progress("ingest", "reading what was served")
@@ -190,8 +194,10 @@ class _Run:
         self.progress("fit", f"fitting {len(train):,} rows with {spec.engine}")
         fitted = engine.fit(build, spec.signature, train.features, train.labels)
         self.progress("evaluate", f"scoring {len(holdout):,} held-out rows")
-        probes = make_probes(self._recipe(), spec.signature, holdout.raw, holdout.features)
-        return _Learned(fitted, dataset, probes, fitted.score(probes.all_features))
+        probes = make_probes(self._recipe(), spec.signature, holdout.ids, holdout.raw, holdout.features)
+        answers = fitted.answer(probes.all_features)
+        check_scores(probes, answers.scores)
+        return _Learned(fitted, dataset, probes, answers)
 
     def _champion_scores(self, dataset: Dataset) -> Scores | None:
         if self.request.champion is None:

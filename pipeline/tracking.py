@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from observability.durable import lock_file
 from pipeline.errors import PipelineError
 
 _EXPERIMENT: Final = "driftgate"
+#: a first opening makes the tables, which takes seconds
+_PATIENCE_SECONDS: Final = 120.0
 
 
 class Tracking:
-    """MLflow over SQLite and a folder; opening it makes both."""
+    """MLflow over SQLite and a folder; opening it makes both. Several runs may open it at once."""
 
     def __init__(self, root: Path) -> None:
         """Raises PipelineError where MLflow cannot be opened."""
@@ -25,17 +29,43 @@ class Tracking:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
-        self._upstream: type[Exception] = MlflowException
+        self._root, self._upstream = root, MlflowException
         uri = f"sqlite:///{root / 'mlflow.db'}"
         try:
-            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            self._experiment = self._experiment_at((root / "artifacts").as_uri())
+            with self._alone():
+                self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+                self._experiment = self._experiment_at((root / "artifacts").as_uri())
         except MlflowException as error:
             raise PipelineError(f"MLflow at {root} cannot be opened: {error}") from error
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time makes tables and names: MLflow itself does not keep two apart."""
+        lock = lock_file(self._root / ".lock", _PATIENCE_SECONDS)
+        if lock is None:
+            raise PipelineError(
+                f"MLflow at {self._root} is held by another run for more than {_PATIENCE_SECONDS:.0f} s"
+            )
+        try:
+            yield
+        finally:
+            os.close(lock)
+
     def _experiment_at(self, artifacts: str) -> str:
         found = self._client.get_experiment_by_name(_EXPERIMENT)
-        return str(found.experiment_id if found else self._client.create_experiment(_EXPERIMENT, artifacts))
+        if found is None:
+            with self._already_there_is_well():
+                return str(self._client.create_experiment(_EXPERIMENT, artifacts))
+            found = self._client.get_experiment_by_name(_EXPERIMENT)
+        return str(found.experiment_id)
+
+    @contextmanager
+    def _already_there_is_well(self) -> Iterator[None]:
+        try:
+            yield
+        except self._upstream as error:
+            if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def record(
         self,
@@ -75,5 +105,6 @@ class Tracking:
             self._client.log_artifacts(run_id, folder, "version")
 
     def _ensure_model(self, name: str) -> None:
-        if not any(found.name == name for found in self._client.search_registered_models(f"name = '{name}'")):
-            self._client.create_registered_model(name)
+        with self._alone(), self._already_there_is_well():
+            if not any(found.name == name for found in self._client.search_registered_models(f"name = '{name}'")):
+                self._client.create_registered_model(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +32,22 @@ class Step(Protocol):
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame: ...
 
 
+class Answers(NamedTuple):
+    """What a pipeline says of rows, in their order."""
+
+    scores: Scores
+    predictions: Labels
+
+
 class Fitted(Protocol):
     """A pipeline that has learned."""
 
     def score(self, features: Columns) -> Scores:
         """The probability of class 1 for each row of model columns, in order. Raises PipelineCodeError."""
+        ...
+
+    def answer(self, features: Columns) -> Answers:
+        """The scores, and what the pipeline itself predicts. Raises PipelineCodeError."""
         ...
 
     def export(self) -> bytes:

@@ -15,7 +15,7 @@ from bundle.columns import Columns
 from bundle.scorer import LABEL_OUTPUT, SCORE_OUTPUT
 from bundle.signature import Signature
 from pipeline.batches import replace_tree
-from pipeline.engines.base import Fitted, Labels, PipelineFunction, Scores, Step, short, training_frame
+from pipeline.engines.base import Answers, Fitted, Labels, PipelineFunction, Scores, Step, short, training_frame
 from pipeline.errors import PipelineCodeError
 from pipeline.export import with_ports
 
@@ -29,12 +29,16 @@ class SklearnFitted:
         self._model, self._signature = model, signature
 
     def score(self, features: Columns) -> Scores:
+        return self.answer(features).scores
+
+    def answer(self, features: Columns) -> Answers:
         frame = pd.DataFrame({name: features[name] for name in self._signature.feature_names})
         try:
-            probabilities = self._model.predict_proba(frame)
+            probabilities = np.asarray(self._model.predict_proba(frame), dtype=np.float64)
+            predictions = np.asarray(self._model.predict(frame)).astype(np.int64)
         except Exception as error:
             raise PipelineCodeError(f"the fitted pipeline does not score: {short(error)}") from error
-        return np.asarray(probabilities, dtype=np.float64)[:, 1]
+        return Answers(probabilities[:, 1], predictions)
 
     def export(self) -> bytes:
         from skl2onnx import convert_sklearn

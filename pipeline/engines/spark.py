@@ -18,7 +18,7 @@ from bundle.columns import Columns
 from bundle.recipe import RecipeError
 from bundle.signature import Signature
 from pipeline.batches import replace_tree
-from pipeline.engines.base import Fitted, Labels, PipelineFunction, Scores, Step, short, training_frame
+from pipeline.engines.base import Answers, Fitted, Labels, PipelineFunction, Scores, Step, short, training_frame
 from pipeline.errors import PipelineCodeError, PipelineError
 
 _RECIPE_ERROR: Final = "bundle.recipe.RecipeError: "
@@ -122,6 +122,7 @@ class SparkEngine:
             raise PipelineCodeError(f"the pipeline cannot be fitted: {short(error)}") from error
         finally:
             rows.unpersist()
+        check_threshold(model)
         return SparkFitted(session, model, signature, self._work)
 
     def close(self) -> None:
@@ -138,6 +139,9 @@ class SparkFitted:
         self._session, self._model, self._signature, self._work = session, model, signature, work
 
     def score(self, features: Columns) -> Scores:
+        return self.answer(features).scores
+
+    def answer(self, features: Columns) -> Answers:
         from pyspark.ml.functions import vector_to_array
         from pyspark.sql import functions as f
 
@@ -145,14 +149,18 @@ class SparkFitted:
         frame[_ROW] = np.arange(len(frame), dtype=np.int64)
         try:
             scored = self._model.transform(self._session.createDataFrame(frame))
-            probability = vector_to_array(f.col(probability_column(self._model)))
-            scores = scored.select(_ROW, probability[1].alias("score")).toPandas()
+            score = vector_to_array(f.col(answer_column(self._model, "probabilityCol")))[1]
+            prediction = f.col(answer_column(self._model, "predictionCol"))
+            answers = scored.select(_ROW, score.alias("score"), prediction.alias("prediction")).toPandas()
         except Exception as error:
             raise PipelineCodeError(f"the fitted pipeline does not score: {short(error)}") from error
-        if len(scores) != len(frame):
-            lost = len(frame) - len(scores)
+        if len(answers) != len(frame):
+            lost = len(frame) - len(answers)
             raise PipelineCodeError(f"the pipeline answers {lost} rows not at all: use handleInvalid='keep'")
-        return np.asarray(scores.sort_values(_ROW)["score"], dtype=np.float64)
+        answers = answers.sort_values(_ROW)
+        return Answers(
+            answers["score"].to_numpy(dtype=np.float64), answers["prediction"].fillna(-1).to_numpy(dtype=np.int64)
+        )
 
     def export(self) -> bytes:
         from pipeline.engines.spark_onnx import export
@@ -160,12 +168,29 @@ class SparkFitted:
         return export(self._session, self._model, self._signature, self._work / "export")
 
 
-def probability_column(model: Any) -> str:  # noqa: ANN401 - a PipelineModel
-    """Where the pipeline's last stage puts its probabilities."""
-    last = model.stages[-1] if getattr(model, "stages", None) else model
-    if not last.hasParam("probabilityCol"):
+def answer_column(model: Any, parameter: str) -> str:  # noqa: ANN401 - a PipelineModel
+    """Where the pipeline's last stage puts its probabilities or predictions."""
+    last = _last_stage(model)
+    if not last.hasParam(parameter):
         raise PipelineCodeError(f"the last stage, {type(last).__name__}, gives no probability: use a classifier")
-    return str(last.getOrDefault("probabilityCol"))
+    return str(last.getOrDefault(parameter))
+
+
+def check_threshold(model: Any) -> None:  # noqa: ANN401 - a PipelineModel
+    """Raises PipelineCodeError where the last stage does not answer 1 above one half, as every version does."""
+    last = _last_stage(model)
+    for parameter, plain in (("threshold", 0.5), ("thresholds", None)):
+        if last.hasParam(parameter) and last.isDefined(parameter):
+            value = last.getOrDefault(parameter)
+            if value != plain:
+                raise PipelineCodeError(
+                    f"{type(last).__name__} has {parameter} set to {value}, and a version answers 1 where its score is "
+                    f"above 0.5: leave {parameter} out, and cut the score where you use it"
+                )
+
+
+def _last_stage(model: Any) -> Any:  # noqa: ANN401 - a PipelineModel
+    return model.stages[-1] if getattr(model, "stages", None) else model
 
 
 def _apply(step: Step, whole: bool, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -238,3 +238,20 @@ def test_a_run_that_is_told_to_end_says_so_in_its_report(home):
     report = TrainingReport.model_validate_json((folder / "report.json").read_bytes())
     assert report.failure.code == "crashed"
     assert "stopped by a signal" in report.failure.message
+
+
+def test_a_spark_classifier_with_thresholds_of_its_own_makes_no_version(home):
+    source = (
+        "from pyspark.ml import Pipeline\n"
+        "from pyspark.ml.classification import RandomForestClassifier\n"
+        "from pyspark.ml.feature import VectorAssembler\n\n\n"
+        "def pipeline(signature):\n"
+        "    columns = VectorAssembler(inputCols=['followers', 'hour'], outputCol='v', handleInvalid='keep')\n"
+        "    trees = RandomForestClassifier(labelCol=signature.label, featuresCol='v', numTrees=2, maxDepth=2)\n"
+        "    return Pipeline(stages=[columns, trees.setThresholds([0.3, 0.7])])\n"
+    )
+
+    report = start(home, sources={"training.py": source})
+
+    assert report.failure.code == "recipe_error"
+    assert report.failure.message.startswith("RandomForestClassificationModel has thresholds set to [0.3, 0.7]")

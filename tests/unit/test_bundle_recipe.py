@@ -58,6 +58,19 @@ def test_source_that_does_not_run_is_refused(source, message):
         Recipe(source, "f", SIGNATURE)
 
 
+def test_a_function_that_ends_the_process_is_an_error_of_the_recipe():
+    recipe = Recipe("import sys\n\n\ndef f(raw):\n    sys.exit('done')\n", "f", SIGNATURE)
+
+    with pytest.raises(RecipeError, match=r"features.py:5: SystemExit: done"):
+        recipe.features(RAW)
+
+
+@pytest.mark.parametrize("source", ["import words\n\ndef f(raw):\n    return raw\n", "def f(raw):\n    import words\n"])
+def test_an_import_of_another_file_of_the_recipe_says_that_it_does_not_work(source):
+    with pytest.raises(RecipeError, match=r"No module named 'words': the files of a recipe cannot import each other"):
+        Recipe(source, "f", SIGNATURE, siblings=["features.py", "words.py"]).features(RAW)
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

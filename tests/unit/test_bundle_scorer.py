@@ -66,8 +66,8 @@ def test_scores_are_the_probability_of_class_one():
     assert scores == pytest.approx([1 / (1 + np.exp(-1)), 0.5, 0.5])
 
 
-def test_the_answer_is_one_at_or_above_the_threshold():
-    assert scorer(model()).answer(np.array([0.49999, 0.5, 0.7])).tolist() == [0, 1, 1]
+def test_the_answer_is_one_above_the_threshold_and_zero_at_it_as_in_spark():
+    assert scorer(model()).answer(np.array([0.49999, 0.5, 0.50001, 0.7])).tolist() == [0, 0, 1, 1]
 
 
 def test_a_version_is_loaded_from_verified_blobs(tmp_path):

@@ -19,8 +19,8 @@ def test_a_perfect_order_has_an_auc_of_one():
     assert metrics["brier"] == pytest.approx((0.01 + 0.16 + 0.16 + 0.01) / 4)
 
 
-def test_a_score_at_the_threshold_answers_one():
-    assert metrics_of(LABELS, np.array([0.5, 0.4, 0.5, 0.5]))["error"] == 0.25
+def test_a_score_at_the_threshold_answers_zero():
+    assert metrics_of(LABELS, np.array([0.5, 0.4, 0.6, 0.5]))["error"] == 0.25
 
 
 def test_the_constant_answer_is_the_fitted_share():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +43,6 @@ def fails_with(error):
     [
         (RecipeError("features.py", 3, "KeyError: 'x'"), "recipe_error", "features.py:3: KeyError: 'x'"),
         (ParityBroken("they differ"), "parity", "they differ"),
-        (ValueError("surprise"), "crashed", "ValueError: surprise"),
         (Stopped(), "crashed", "stopped by a signal before it was done"),
     ],
 )
@@ -52,6 +52,15 @@ def test_every_error_becomes_a_failure_with_its_code(folder, error, code, messag
     assert (report.failure.code, report.failure.message) == (code, message)
     assert TrainingReport.model_validate_json((folder / "report.json").read_bytes()) == report
     assert json.loads((folder / "progress.json").read_text())["phase"] == "ingest"
+
+
+def test_what_an_unknown_error_says_stays_in_the_log(folder, caplog):
+    report = run(folder, Home(folder.parent), SystemClock(), fails_with(ValueError("cannot convert 'Jane Doe'")))
+
+    assert report.failure.code == "crashed"
+    place = r"ValueError at pipeline/run\.py:\d+: see stderr\.log of the run"
+    assert re.fullmatch(place, report.failure.message)
+    assert "Jane Doe" in caplog.text
 
 
 def test_a_run_that_has_a_report_is_not_run_again(folder):
