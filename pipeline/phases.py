@@ -54,7 +54,7 @@ def train(request: TrainingRequest, folder: Path, home: Home, settings: Pipeline
     with ThreadPoolExecutor(max_workers=3, thread_name_prefix="early") as early:
         engine = _engine(request, folder, home, settings, early)
         try:
-            return _Run(request, folder, home, progress, early).carry_out(engine)
+            return _Run(request, folder, home, settings, progress, early).carry_out(engine)
         finally:
             engine.close()
             shutil.rmtree(folder / "work", ignore_errors=True)
@@ -111,6 +111,7 @@ class _Run:
     request: TrainingRequest
     folder: Path
     home: Home
+    settings: PipelineSettings
     progress: Report
     early: ThreadPoolExecutor
 
@@ -172,9 +173,8 @@ class _Run:
         from observability.parquet_store import ParquetLogStore
 
         spec = self.request.spec
-        batch = ingest_served(self._layers, spec, ParquetLogStore(self.home.log_store), privacy_key(self.home, spec))
-        if batch is not None:
-            _log.info("served: %d rows, %d labels", batch.rows, batch.labels)
+        store, key = ParquetLogStore(self.home.log_store), privacy_key(self.home, spec)
+        ingest_served(self._layers, spec, store, key, self.settings.served_overlap)
 
     @cached_property
     def _step(self) -> Refine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,14 +21,16 @@ from pipeline.batches import Batch, Declared, Layers
 from pipeline.contract.spec import ModelSpec
 from pipeline.ingest import Tally, raw_record
 from pipeline.rawtables import LABELS, DayWriter, raw_schema, write_rows
+from pipeline.settings import OVERLAP
 
-#: the log store may show an event this long after it was observed
-OVERLAP: Final = timedelta(minutes=15)
 SOURCE: Final = "served"
+_log = logging.getLogger("pipeline.run")
 _KINDS: Final = {"integer": int, "number": float, "boolean": bool}
 
 
-def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) -> Batch | None:
+def ingest_served(
+    layers: Layers, spec: ModelSpec, store: LogStore, key: bytes, overlap: timedelta = OVERLAP
+) -> Batch | None:
     """Add what the log store has and the layers have not; None where there is nothing.
 
     Reads again a while back, since events arrive out of order, and leaves out what is known by its id. Where the spec
@@ -38,7 +41,7 @@ def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) 
         whole = not known or any(b.declared is not None and b.declared.conflict(spec) for b in known)
         known = [] if whole else known
         reached = max((b.observed_until for b in known if b.observed_until), default=EPOCH)
-        since = max(reached - OVERLAP, EPOCH)
+        since = max(reached - overlap, EPOCH)
         recent = [b for b in known if b.observed_until and b.observed_until >= since]
         with layers.staging() as staging:
             intake = _Intake(layers, recent, reached)
@@ -55,6 +58,10 @@ def ingest_served(layers: Layers, spec: ModelSpec, store: LogStore, key: bytes) 
                 declared=Declared(raw=spec.raw),
             )  # fmt: skip
             layers.commit(batch, staging)
+    _log.info(
+        "served: %d rows, %d labels, %d refused; %d of them had been observed before %s, and were shown since then",
+        batch.rows, batch.labels, batch.refused, intake.late, reached.isoformat(),
+    )  # fmt: skip
     return batch
 
 
@@ -63,6 +70,7 @@ class _Intake:
 
     def __init__(self, layers: Layers, recent: list[Batch], reached: datetime) -> None:
         self.tally, self.reached = Tally(), reached
+        self._before, self.late = reached, 0
         self._rows = {r["id"] for b in recent for r in _read(layers.raw(b.name), ["id"])}
         self._labels = {_label_key(r) for b in recent for r in _read(layers.labels(b.name), LABELS.names)}
         self._known_refused = {_refused_key(r) for b in recent for r in _read_refused(layers.refused(b.name))}
@@ -81,6 +89,7 @@ class _Intake:
                 self._refuse("row", row["id"], str(error))
                 continue
             self._rows.add(row["id"])
+            self.late += row["observed_time"] < self._before
             self.tally.saw(event_time)
             writer.add(raw_record(row["id"], event_time, filtered(values, spec.raw, key), spec.raw))
         writer.flush()
@@ -96,6 +105,7 @@ class _Intake:
                 continue
             if _label_key(label) not in self._labels:
                 self._labels.add(_label_key(label))
+                self.late += row["observed_time"] < self._before
                 self.tally.labels.append(label)
         write_rows(staging / "labels" / "labels.parquet", LABELS, self.tally.labels)
 

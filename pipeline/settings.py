@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from typing import Final
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bundle.home import Home
+from observability.durations import Duration
 from pipeline.contract.spec import ModelSpec
 from pipeline.errors import BadSource
+
+#: the log store may show an event this long after it was observed; the ids of that time are held in memory while
+#: it is read again, about 150 bytes a row
+OVERLAP: Final = timedelta(hours=24)
 
 
 class PipelineSettings(BaseSettings):
@@ -22,6 +29,8 @@ class PipelineSettings(BaseSettings):
     #: where Spark runs; local with two threads unless a cluster is named
     spark_master: str = "local[2]"
     spark_driver_memory: str = "1g"
+    #: what was served is read again this far back in each run: an event may reach the log store this much too late
+    served_overlap: Duration = OVERLAP
 
 
 def privacy_key(home: Home, spec: ModelSpec) -> bytes:

@@ -13,6 +13,7 @@ from bundle.signature import Feature, RawField
 from pipeline.batches import Layers
 from pipeline.contract.spec import ModelSpec
 from pipeline.served import ingest_served
+from pipeline.settings import PipelineSettings
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 SPEC = ModelSpec.model_validate(
@@ -134,6 +135,28 @@ def test_an_event_that_shows_late_is_taken_and_its_neighbours_are_not_taken_twic
     batch = ingest_served(layers, SPEC, served, b"")
 
     assert {row["id"] for row in rows_of(layers, batch)} == {"late", "next"}
+
+
+def test_an_event_that_is_shipped_hours_late_is_taken_and_counted(layers, served, caplog):
+    served.answer("a", 23 * 60, text="x", count=1, checked=False)
+    ingest_served(layers, SPEC, served, b"")
+    served.answer("late", 60, text="y", count=2, checked=True)
+    served.label("a", 61, 1)
+
+    with caplog.at_level("INFO", "pipeline.run"):
+        batch = ingest_served(layers, SPEC, served, b"")
+
+    assert (batch.rows, batch.labels) == (1, 1)
+    assert "2 of them had been observed before 2021-01-01T23:00:00+00:00" in caplog.text
+    served.answer("later", 2, text="y", count=2, checked=True)
+    assert ingest_served(layers, SPEC, served, b"", overlap=timedelta(minutes=15)) is None
+
+
+def test_how_far_back_is_read_can_be_set(monkeypatch):
+    assert PipelineSettings().served_overlap == timedelta(hours=24)
+    monkeypatch.setenv("PIPELINE_SERVED_OVERLAP", "3d")
+
+    assert PipelineSettings().served_overlap == timedelta(days=3)
 
 
 def test_a_label_without_new_rows_is_a_batch_and_a_second_truth_is_kept_beside_the_first(layers, served):
