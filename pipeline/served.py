@@ -37,9 +37,7 @@ def ingest_served(
     contradicts the one that rows were taken under, all are read again and take the place of those.
     """
     with layers.lock():
-        known = [batch for batch in layers.batches() if batch.source == SOURCE]
-        whole = not known or any(b.declared is not None and b.declared.conflict(spec) for b in known)
-        known = [] if whole else known
+        known = _known(layers, spec)
         reached = max((b.observed_until for b in known if b.observed_until), default=EPOCH)
         since = max(reached - overlap, EPOCH)
         recent = [b for b in known if b.observed_until and b.observed_until >= since]
@@ -54,7 +52,7 @@ def ingest_served(
             batch = Batch(
                 name=f"{SOURCE}-{sequence:06d}", sequence=sequence, source=SOURCE, origin="log store",
                 rows=intake.tally.rows, refused=intake.tally.refused, labels=len(intake.tally.labels),
-                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached, whole=whole,
+                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached, whole=not known,
                 declared=Declared(raw=spec.raw),
             )  # fmt: skip
             layers.commit(batch, staging)
@@ -63,6 +61,13 @@ def ingest_served(
         batch.rows, batch.labels, batch.refused, intake.late, reached.isoformat(),
     )  # fmt: skip
     return batch
+
+
+def _known(layers: Layers, spec: ModelSpec) -> list[Batch]:
+    """The batches that reading goes on from; none where it begins anew."""
+    known = [batch for batch in layers.batches() if batch.source == SOURCE]
+    contradicted = any(batch.declared is not None and batch.declared.conflict(spec) for batch in known)
+    return [] if contradicted else known
 
 
 class _Intake:
