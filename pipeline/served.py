@@ -52,8 +52,8 @@ def ingest_served(
             batch = Batch(
                 name=f"{SOURCE}-{sequence:06d}", sequence=sequence, source=SOURCE, origin="log store",
                 rows=intake.tally.rows, refused=intake.tally.refused, labels=len(intake.tally.labels),
-                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached, whole=not known,
-                declared=Declared(raw=spec.raw),
+                period=intake.tally.period, label_column=spec.label.name, observed_until=intake.reached,
+                whole=not known, declared=Declared(raw=spec.raw),
             )  # fmt: skip
             layers.commit(batch, staging)
     _log.info(
