@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import onnx
@@ -13,7 +14,8 @@ from bundle.signature import Signature
 def with_ports(model: Any, signature: Signature, label: str, probabilities: str) -> bytes:  # noqa: ANN401 - protobuf
     """The graph's bytes, with every feature among its inputs, in order, and its two outputs named as asked.
 
-    The first output is the label, the second the probabilities: so both converters order them.
+    The first output is the label, the second the probabilities: so both converters order them. What stands in no order
+    of its own is sorted, so that the same model is the same bytes.
     """
     graph = model.graph
     kinds = {"numeric": TensorProto.FLOAT, "categorical": TensorProto.STRING}
@@ -26,6 +28,8 @@ def with_ports(model: Any, signature: Signature, label: str, probabilities: str)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(label, TensorProto.INT64, [None]))
     graph.output.append(helper.make_tensor_value_info(probabilities, TensorProto.FLOAT, [None, 2]))
+    for unordered, name in ((graph.initializer, "name"), (model.opset_import, "domain"), (model.metadata_props, "key")):
+        unordered.sort(key=attrgetter(name))
     graph.name = "driftgate"
     model.producer_version = ""
     onnx.checker.check_model(model)

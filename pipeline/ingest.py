@@ -1,4 +1,4 @@
-"""Sources to RAW and labels: `python -m pipeline.ingest` takes one file in, whole or not at all."""
+"""Sources to RAW and labels: one file is taken in whole or not at all."""
 
 from __future__ import annotations
 
@@ -125,9 +125,3 @@ def _check_tally(path: Path, tally: Tally) -> None:
         worst = sorted(tally.reasons.items(), key=lambda item: -item[1])[:3]
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in worst)
         raise BadSource(f"{path}: {tally.refused:,} of {total:,} rows cannot be used: {reasons}")
-
-
-if __name__ == "__main__":
-    from pipeline.ingest_command import main
-
-    raise SystemExit(main())

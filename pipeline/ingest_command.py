@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.ingest", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipeline.ingest_command", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the data folder")
     spec = parser.add_mutually_exclusive_group(required=True)
     spec.add_argument("--recipe", type=Path, help="a folder with model.yaml")
@@ -66,3 +66,7 @@ def _result(batch: Batch, new: bool) -> dict[str, object]:
         "batch": batch.name, "new": new, "rows": batch.rows, "refused": batch.refused, "labels": batch.labels,
         "period": period, "label_column": batch.label_column,
     }  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
