@@ -129,7 +129,7 @@ def ingest(
     home: Home = None,
 ) -> None:
     """Bring a CSV file into the data layers of a recipe's model. Prints the counts as JSON."""
-    command = [sys.executable, "-m", "pipeline.ingest", "--home", str(_settings(home).folders.root)]
+    command = [sys.executable, "-m", "pipeline.ingest_command", "--home", str(_settings(home).folders.root)]
     command += ["--recipe", str(folder), "--file", str(file), *(["--until", until] if until else [])]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 

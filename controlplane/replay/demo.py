@@ -129,7 +129,7 @@ async def _replay(
 
 
 def _ingest(console: Console, folder: Path, source: Source, home: Home) -> None:
-    command = [sys.executable, "-m", "pipeline.ingest", "--home", str(home.root), "--recipe", str(folder)]
+    command = [sys.executable, "-m", "pipeline.ingest_command", "--home", str(home.root), "--recipe", str(folder)]
     command += ["--file", str(source.file), "--until", source.train_until.isoformat()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -137,7 +137,7 @@ def test_real_flights_are_replayed_and_every_firing_is_a_run(tmp_path):
 
 @pytest.mark.timeout(300)
 def test_a_constant_label_is_refused_and_says_what_to_do(tmp_path):
-    tweets = [{**tweet, "retweets": "0"} for tweet in generate(900, 1, START, END)]
+    tweets = [{**tweet, "retweets": "0"} for tweet in generate(4_500, 1, START, END)]
     write_csv(tmp_path / "constant.csv", tweets)
 
     done = demo(tmp_path / "home", "tweets", "--data", str(tmp_path / "constant.csv"))

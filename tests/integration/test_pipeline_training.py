@@ -51,8 +51,8 @@ def home(tmp_path_factory):
     root = tmp_path_factory.mktemp("home")
     file = root / "tweets.csv"
     write_csv(file, generate(1500, 7, START, END))
-    command = [sys.executable, "-m", "pipeline.ingest", "--home", str(root), "--recipe", str(RECIPES / "tweets")]
-    done = subprocess.run([*command, "--file", str(file)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "pipeline.ingest_command", "--home", str(root), "--file", str(file)]
+    done = subprocess.run([*command, "--recipe", str(RECIPES / "tweets")], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["rows"] == 1500
     return Home(root)
 
