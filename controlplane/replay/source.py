@@ -69,11 +69,13 @@ def open_source(recipe: Path, spec: ModelSpec, data: Path | None, home: Path) ->
     rows = read_rows(out)
     if not rows:
         raise ReplayRefused(f"{stream.file}: no row has a label: there is nothing to replay")
+    check_labels(stream.file, spec, rows)
     train_until = stream.train_until or default_cut(rows)
     live = [row for row in rows if row.event_time >= train_until]
     if not live:
         raise ReplayRefused(f"{stream.file}: no row is later than {train_until.isoformat()}: nothing to replay")
-    _check_history(spec, len(rows) - len(live), train_until)
+    known = sum(row.event_time + spec.label.horizon <= train_until for row in rows)
+    check_history(spec, known, train_until)
     counts = json.loads(done.stdout)
     return Source(
         stream.file, stream.description, stream.onset, train_until, live, counts["refused"], counts["unlabelled"]
@@ -88,10 +90,20 @@ def default_cut(rows: Sequence[ReplayRow]) -> datetime:
     return cut if least <= share <= most else rows[int(len(rows) * HISTORY_SHARE)].event_time
 
 
-def _check_history(spec: ModelSpec, rows: int, train_until: datetime) -> None:
-    """Raises ReplayRefused where the first training could not succeed, before anything is started for it."""
+def check_labels(file: Path, spec: ModelSpec, rows: Sequence[ReplayRow]) -> None:
+    """Raises ReplayRefused where every row has the same label."""
+    labels = {row.label for row in rows}
+    if len(labels) == 1:
+        raise ReplayRefused(
+            f"{file}: the label {spec.label.name} is {labels.pop()} on all {len(rows):,} rows: a constant, there is "
+            "nothing to learn. Check label.from in the spec, or take a file whose label varies"
+        )
+
+
+def check_history(spec: ModelSpec, rows: int, train_until: datetime) -> None:
+    """Raises ReplayRefused where too few labels are known for a first training, before anything is started for it."""
     held_out = int(min(rows, spec.train.rows) * spec.train.holdout)
-    before = f"{rows} labelled rows before {train_until:%Y-%m-%d %H:%M} are the history"
+    before = f"{rows} labels are known by {train_until:%Y-%m-%d %H:%M}, when the history ends"
     if rows < spec.train.min_rows:
         raise ReplayRefused(f"{before}, train.min_rows asks for {spec.train.min_rows}: take a longer file or lower it")
     if held_out < spec.gate.min_rows:

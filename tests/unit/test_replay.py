@@ -12,8 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from controlplane.replay.drive import spans
 from controlplane.replay.rows import Answer, ReplayRow, batches, stretch
-from controlplane.replay.source import ReplayRefused, default_cut, recipe_folder
+from controlplane.replay.source import ReplayRefused, check_history, default_cut, recipe_folder
 from controlplane.replay.summary import period_of, quality
+from pipeline.contract.specfile import read_recipe
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 
@@ -101,6 +102,16 @@ def test_a_period_of_one_class_has_no_auc():
 
     assert periods[0].live_auc is None
     assert pooled.live_auc == 0.5
+
+
+def test_a_history_whose_labels_are_not_known_in_time_is_refused_before_anything_starts():
+    spec, _ = read_recipe(recipe_folder("tweets"))
+
+    with pytest.raises(ReplayRefused, match=r"0 labels are known by 2021-01-01 00:00.*train\.min_rows asks for 500"):
+        check_history(spec, 0, START)
+    with pytest.raises(ReplayRefused, match=r"120 of them would be held out.*gate\.min_rows asks for 200"):
+        check_history(spec, 1_000, START)
+    check_history(spec, 2_000, START)
 
 
 def test_an_unknown_recipe_is_refused():
