@@ -193,7 +193,7 @@ def _errors(frame: pd.DataFrame, reference: Reference, min_labels: int, threshol
         metrics = error_metrics(labels, scores, frame["prediction"].to_numpy(float)[known])
         if metrics.roc_auc is None:
             reason = "all labels are of one class, so ranking cannot be judged"
-    past = error_metrics(past_labels, past_scores, (past_scores >= threshold).astype(float))
+    past = error_metrics(past_labels, past_scores, (past_scores > threshold).astype(float))
     return ErrorVerdict(labelled=len(labels), metrics=metrics, reference=past, reason=reason)
 
 
