@@ -45,7 +45,7 @@ def test_people_are_masked_and_figures_are_not(text, masked):
 
 
 @given(st.text(alphabet="@＠.+-– ()\n:17ax_", max_size=40) | st.text())
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 def test_masking_twice_changes_nothing(text):
     once = mask(text)
 

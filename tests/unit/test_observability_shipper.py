@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -247,7 +246,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=timedelta(seconds=5), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=ACTIONS)
 def test_the_ledger_balances_after_whatever_happens(tmp_path_factory, actions):
     log, made, poison = Log(tmp_path_factory.mktemp("log")), 0, 0
