@@ -6,8 +6,6 @@ import asyncio
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from controlplane.credentials import Credentials, ensure_credentials
 from controlplane.replay.drive import Pace, Replay, is_busy
 from controlplane.replay.narrator import Narrator
 from controlplane.replay.rows import ReplayRow
-from controlplane.replay.source import ReplayRefused, Source, open_source, recipe_folder
+from controlplane.replay.source import ReplayRefused, Source, open_source, recipe_folder, run_pipeline
 from controlplane.replay.story import show, summarise
 from controlplane.replay.summary import Summary
 from controlplane.replay.traffic import Traffic
@@ -50,6 +48,28 @@ class Demo:
     exit: bool
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """What a demo is played on: a recipe with its rows, and a running system."""
+
+    console: Console
+    folder: Path
+    spec: ModelSpec
+    source: Source
+    home: Home
+    credentials: Credentials
+    control: ControlClient
+    serving_url: str
+
+    @property
+    def model(self) -> str:
+        return self.spec.model
+
+    @property
+    def predict_token(self) -> str:
+        return self.credentials.predict.get_secret_value()
+
+
 def run(demo: Demo, console: Console) -> Summary:
     """Run the whole loop; returns when the stream has ended and, unless told to exit, the user has pressed Ctrl-C.
 
@@ -68,7 +88,8 @@ def run(demo: Demo, console: Console) -> Summary:
             for service in services(control_url, serving_url):
                 supervisor.start(service)
         with ControlClient(control_url, credentials.admin.get_secret_value()) as control:
-            summary = _loop(console, control, serving_url, credentials, spec, folder, source, home)
+            stage = _Stage(console, folder, spec, source, home, credentials, control, serving_url)
+            summary = _play(stage)
         show(console, summary)
         console.print(f"admin page: [bold]{control_url}/[/bold]  token: `admin` in {home.credentials}", soft_wrap=True)
         if not demo.exit:
@@ -90,60 +111,56 @@ def _announce(console: Console, spec: ModelSpec, source: Source, home: Home) -> 
         console.print("the spec has no rules: the model is trained once and never again", soft_wrap=True)
 
 
-def _loop(
-    console: Console,
-    control: ControlClient,
-    serving_url: str,
-    credentials: Credentials,
-    spec: ModelSpec,
-    folder: Path,
-    source: Source,
-    home: Home,
-) -> Summary:
+def _play(stage: _Stage) -> Summary:
+    control, source, horizon = stage.control, stage.source, stage.spec.label.horizon
     control.set_clock(source.train_until)
-    control.apply(folder)
-    _ingest(console, folder, source, home)
-    traffic = Traffic(serving_url, credentials.predict.get_secret_value(), spec.model, spec.label.horizon)
-    with Narrator(console, control, spec.model) as narrator:
-        control.train(spec.model, "the first version")
-        before = _wait_for_first(control, spec.model, narrator, traffic)
-        _wait_for_serving(serving_url, credentials, spec.model)
-        asyncio.run(_replay(control, traffic, narrator, spec, source.live))
-    first = _first_scores(home, before["production"]["manifest"], source.live)
-    return summarise(control, spec.model, traffic, first, source, before)
+    control.apply(stage.folder)
+    _ingest(stage)
+    traffic = Traffic(stage.serving_url, stage.predict_token, stage.model, horizon)
+    with Narrator(stage.console, control, stage.model) as narrator:
+        control.train(stage.model, "the first version")
+        before = _wait_for_first(stage, narrator, traffic)
+        _wait_for_serving(stage)
+        replay = Replay(stage.model, control, traffic, narrator, _pace(source.live), horizon)
+        asyncio.run(_until_the_end(replay, traffic, source.live))
+    first = _first_scores(stage, before["production"]["manifest"])
+    return summarise(control, stage.model, traffic, first, source, before)
 
 
-async def _replay(
-    control: ControlClient, traffic: Traffic, narrator: Narrator, spec: ModelSpec, rows: Sequence[ReplayRow]
-) -> None:
-    pace = Pace(
+def _pace(rows: Sequence[ReplayRow]) -> Pace:
+    return Pace(
         rows_per_request=1 + len(rows) // MANY_ROWS,
         batch=max(50, len(rows) // BATCHES),
         longest=(rows[-1].event_time - rows[0].event_time) / BATCHES,
         trickle=TRICKLE,
     )
+
+
+async def _until_the_end(replay: Replay, traffic: Traffic, rows: Sequence[ReplayRow]) -> None:
     try:
-        await Replay(spec.model, control, traffic, narrator, pace, spec.label.horizon).run(rows)
+        await replay.run(rows)
     finally:
         await traffic.close()
 
 
-def _ingest(console: Console, folder: Path, source: Source, home: Home) -> None:
-    command = [sys.executable, "-m", "pipeline.ingest_command", "--home", str(home.root), "--recipe", str(folder)]
-    command += ["--file", str(source.file), "--until", source.train_until.isoformat()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ReplayRefused(done.stderr.strip())
-    counts = json.loads(done.stdout.splitlines()[-1])
-    console.print(
-        f"ingested {counts['rows']:,} rows before {source.train_until:%Y-%m-%d} as history "
-        f"(label: {counts['label_column']}); {len(source.live):,} later rows will be sent as requests",
+def _ingest(stage: _Stage) -> None:
+    source = stage.source
+    until = source.train_until
+    told = run_pipeline(
+        "ingest_command", stage.home.root,
+        "--recipe", str(stage.folder), "--file", str(source.file), "--until", until.isoformat(),
+    )  # fmt: skip
+    counts = json.loads(told)
+    stage.console.print(
+        f"ingested {counts['rows']:,} rows before {until:%Y-%m-%d} as history (label: {counts['label_column']}); "
+        f"{len(source.live):,} later rows will be sent as requests",
         soft_wrap=True,
     )
 
 
-def _wait_for_first(control: ControlClient, model: str, narrator: Narrator, traffic: Traffic) -> dict[str, Any]:
+def _wait_for_first(stage: _Stage, narrator: Narrator, traffic: Traffic) -> dict[str, Any]:
     """The status with the first version in service. Raises ReplayRefused with the reason where there will be none."""
+    control, model = stage.control, stage.model
     while True:
         status = control.status(model)
         narrator.look(status, traffic)
@@ -156,27 +173,23 @@ def _wait_for_first(control: ControlClient, model: str, narrator: Narrator, traf
         time.sleep(0.3)
 
 
-def _wait_for_serving(url: str, credentials: Credentials, model: str) -> None:
+def _wait_for_serving(stage: _Stage) -> None:
     """Return once serving answers for the model: it pulls the desired state a moment after it was written."""
-    headers = {"Authorization": f"Bearer {credentials.predict.get_secret_value()}"}
+    headers = {"Authorization": f"Bearer {stage.predict_token}"}
     for _ in range(SERVING_ATTEMPTS):
-        answer = httpx.get(f"{url}/v1/loaded", headers=headers, timeout=5.0, trust_env=False)
-        if answer.is_success and any(each["model"] == model for each in answer.json()["serving"]):
+        answer = httpx.get(f"{stage.serving_url}/v1/loaded", headers=headers, timeout=5.0, trust_env=False)
+        if answer.is_success and any(each["model"] == stage.model for each in answer.json()["serving"]):
             return
         time.sleep(0.1)
-    raise ReplayRefused(f"serving does not answer for {model}: {answer.status_code} {answer.text[:200]}")
+    raise ReplayRefused(f"serving does not answer for {stage.model}: {answer.status_code} {answer.text[:200]}")
 
 
-def _first_scores(home: Home, manifest: str, rows: Sequence[ReplayRow]) -> dict[str, float]:
+def _first_scores(stage: _Stage, manifest: str) -> dict[str, float]:
     """What the first version says of every replayed row, by id, computed offline from its own files."""
-    asked, out = home.root / "replayed-rows.jsonl", home.root / "first-version-scores.json"
+    rows, home = stage.source.live, stage.home.root
+    asked, out = home / "replayed-rows.jsonl", home / "first-version-scores.json"
     asked.write_text("\n".join(json.dumps(row.raw) for row in rows), encoding="utf-8")
-    command = [sys.executable, "-m", "pipeline.score", "--home", str(home.root), "--manifest", manifest]
-    done = subprocess.run(
-        [*command, "--rows", str(asked), "--out", str(out)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise ReplayRefused(f"the first version cannot be scored: {done.stderr.strip()}")
+    run_pipeline("score", home, "--manifest", manifest, "--rows", str(asked), "--out", str(out))
     scores = json.loads(out.read_bytes())["scores"]
     return {row.id: score for row, score in zip(rows, scores, strict=True) if score is not None}
 

@@ -56,16 +56,20 @@ def recipe_folder(name: str) -> Path:
     raise ReplayRefused(f"there is no recipe {name!r}: name a folder with a {SPEC_FILE}, or tweets or flights")
 
 
+def run_pipeline(module: str, home: Path, *arguments: str) -> str:
+    """What a command of the pipeline printed last, from a process of its own. Raises ReplayRefused with its error."""
+    command = [sys.executable, "-m", f"pipeline.{module}", "--home", str(home), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ReplayRefused(done.stderr.strip())
+    return done.stdout.strip().rpartition("\n")[2]
+
+
 def open_source(recipe: Path, spec: ModelSpec, data: Path | None, home: Path) -> Source:
     """The rows to replay. Raises ReplayRefused with what is wrong with the file."""
     stream = _stream(recipe, data, home)
     out = home / "replay.jsonl"
-    command = [sys.executable, "-m", "pipeline.stream", "--home", str(home), "--recipe", str(recipe)]
-    done = subprocess.run(
-        [*command, "--file", str(stream.file), "--out", str(out)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise ReplayRefused(done.stderr.strip())
+    told = run_pipeline("stream", home, "--recipe", str(recipe), "--file", str(stream.file), "--out", str(out))
     rows = read_rows(out)
     if not rows:
         raise ReplayRefused(f"{stream.file}: no row has a label: there is nothing to replay")
@@ -76,7 +80,7 @@ def open_source(recipe: Path, spec: ModelSpec, data: Path | None, home: Path) ->
         raise ReplayRefused(f"{stream.file}: no row is later than {train_until.isoformat()}: nothing to replay")
     known = sum(row.event_time + spec.label.horizon <= train_until for row in rows)
     check_history(spec, known, train_until)
-    counts = json.loads(done.stdout)
+    counts = json.loads(told)
     return Source(
         stream.file, stream.description, stream.onset, train_until, live, counts["refused"], counts["unlabelled"]
     )
