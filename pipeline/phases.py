@@ -71,9 +71,11 @@ def _engine(
     return SparkEngine(session.result, work)
 
 
-def _import_late() -> None:
+def _start_late(mlflow: Path) -> Tracking:
+    """What is slow to import, one after the other: BentoML looks into modules that another thread has half imported."""
     for name in _LATE:
         importlib.import_module(name)
+    return Tracking(mlflow)
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,7 @@ class _Run:
         self._ingest()
         refined = self._refine(engine)
         # While Spark fits, this process has nothing to do.
-        late = self.early.submit(_import_late)
-        tracking = self.early.submit(Tracking, self.home.mlflow)
+        late = self.early.submit(_start_late, self.home.mlflow)
         learned = self._learn(engine, build, refined)
         champion = self._champion_scores(learned.dataset)
         self.progress("export", "exporting to ONNX")
@@ -137,11 +138,11 @@ class _Run:
         self.progress("prove", f"comparing both on {len(learned.scores):,} rows")
         scorer = Scorer(manifest, files)
         parity = prove(scorer, learned.probes, learned.answers)
-        late.result()
+        tracking = late.result()
         self.progress("package", "writing the version")
         packaged = self._package(learned, champion, scorer, files, parity)
         self.progress("register", "recording the run in MLflow")
-        return self._register(tracking.result(), learned, champion, packaged)
+        return self._register(tracking, learned, champion, packaged)
 
     def _package(
         self, learned: _Learned, champion: Scores | None, scorer: Scorer, files: dict[str, bytes], parity: Parity
