@@ -50,6 +50,7 @@ class TestTheDemoOnGeneratedTweets:
 
         assert all(summary["firings"][kind] >= 1 for kind in ("data", "schedule", "metric")), summary["firings"]
         assert summary["runs"] == sum(summary["firings"].values())
+        assert summary["runs"] == summary["promotions"] + summary["rejections"], "a run failed"
 
     def test_the_planted_drift_is_found_and_a_better_version_promoted(self, told):
         _, summary = told
@@ -131,6 +132,7 @@ def test_real_flights_are_replayed_and_every_firing_is_a_run(tmp_path):
 
     assert summary["events"] > 30_000
     assert summary["runs"] == sum(summary["firings"].values()) >= 3
+    assert summary["runs"] == summary["promotions"] + summary["rejections"], "a run failed"
     assert summary["requests_failed"] == 0
     assert summary["pooled"]["difference_low"] >= -0.02
 
