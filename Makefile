@@ -12,7 +12,7 @@ export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install java browser demo test check format bench docs clean
+.PHONY: help install java browser servers demo test check format bench docs clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -39,10 +39,16 @@ browser: ## Chromium for the tests of the admin page, where it is missing and De
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	|| echo "no Chromium: the tests of the admin page will skip (install chromium)"
 
+servers: ## PostgreSQL and Alertmanager for the tests, where they are missing and Debian's packages may be installed
+	@{ ls /usr/lib/postgresql/*/bin/initdb && command -v prometheus-alertmanager; } >/dev/null 2>&1 || { test "$$(id -u)" = 0 && \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	postgresql prometheus-alertmanager >/dev/null; } \
+	|| echo "no PostgreSQL or no Alertmanager: the tests that need them will skip (install postgresql, prometheus-alertmanager)"
+
 demo: install ## the whole loop, live; DATA=file.csv for real tweets, MODEL=flights for flights, EXIT=1 to end by itself
 	@$(BIN)/driftgate demo $(or $(MODEL),tweets) $(if $(DATA),--data $(DATA)) $(if $(EXIT),--exit) $(if $(HOME_DIR),--home $(HOME_DIR))
 
-test: install browser check ## linters and all tests; FAST=1 leaves out what takes more than a minute
+test: install browser servers check ## linters and all tests; FAST=1 leaves out what takes more than a minute
 	@$(BIN)/python -m pytest -q $(if $(FAST),-m "not slow") $(ARGS)
 
 check: install ## what CI asks of the code before it runs it

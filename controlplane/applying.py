@@ -13,7 +13,8 @@ from controlplane.errors import SpecRefused
 from controlplane.schedule import BadCron, check
 from controlplane.store import Store
 from controlplane.tables import Model
-from pipeline.contract.spec import ModelSpec, ScheduleRule
+from pipeline.contract.rulespec import ScheduleRule
+from pipeline.contract.spec import ModelSpec
 
 
 def apply_spec(

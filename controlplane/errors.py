@@ -6,12 +6,20 @@ ControlPlaneError
 │   ├── Conflict
 │   │   ├── RunActive          a run is active, or a version is on its way
 │   │   ├── NothingToRollBackTo
-│   │   └── ClockNotReplayed
+│   │   ├── ClockNotReplayed
+│   │   ├── Frozen             a person holds the model's rollouts
+│   │   └── KeyReused          another request came under this Idempotency-Key, or the same is being worked on
+│   ├── Changed                If-Match: the thing is not as the caller saw it
 │   ├── SpecRefused
+│   ├── EgressRefused          an address that may not be called
 │   └── Denied
 │       ├── Unauthenticated
 │       ├── Forbidden
+│       ├── BadSignature       a webhook whose signature or time is wrong
 │       └── TooManyAttempts
+├── Unsafe                     the settings would start something that others can get into
+├── SchemaBehind               the database's schema is not this release's
+├── NotDelivered               a channel did not take a notification; it is tried again
 ├── NotDeciding                the API answers, but nothing is decided
 ├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
 ├── BrokenEvidence             stored bytes that a decision needs are not there or not readable
@@ -75,6 +83,32 @@ class ClockNotReplayed(Conflict):
     code = "clock_not_replayed"
 
 
+class Frozen(Conflict):
+    """A person froze the rollouts of this model: take the hold away first."""
+
+    code = "frozen"
+
+
+class KeyReused(Conflict):
+    """Another request came under this Idempotency-Key: send a new key with a new request."""
+
+    code = "key_reused"
+
+
+class Changed(Refused):
+    """It is not as you saw it any more: read it again, then repeat the change with its new ETag."""
+
+    code = "changed"
+    status = 412
+
+
+class EgressRefused(Refused):
+    """This address may not be called: add its host to CONTROLPLANE_ALLOWED_HOSTS."""
+
+    code = "egress_refused"
+    status = 422
+
+
 class SpecRefused(Refused):
     """The spec cannot be used."""
 
@@ -100,11 +134,36 @@ class Forbidden(Denied):
     status = 403
 
 
+class BadSignature(Denied):
+    """The signature or the time of this webhook is wrong."""
+
+    code = "bad_signature"
+    status = 401
+
+
 class TooManyAttempts(Denied):
     """Too many wrong tokens from this address: wait a minute."""
 
     code = "too_many_attempts"
     status = 429
+
+
+class Unsafe(ControlPlaneError):
+    """These settings would let others in."""
+
+    code = "unsafe"
+
+
+class SchemaBehind(ControlPlaneError):
+    """The database's schema is not this release's: run `driftgate migrate`."""
+
+    code = "schema_behind"
+
+
+class NotDelivered(ControlPlaneError):
+    """A channel did not take a notification."""
+
+    code = "not_delivered"
 
 
 class NotDeciding(ControlPlaneError):

@@ -11,7 +11,7 @@ from controlplane.lifecycle import VersionState
 from controlplane.rules import Facts, WindowFacts, WindowRule
 from controlplane.store import Store
 from controlplane.tables import Json, ScoredWindow, TrainingRun, Version
-from pipeline.contract.spec import MetricRule, Rule
+from pipeline.contract.rulespec import MetricRule, Rule
 
 
 def gather(store: Store, model_id: str, now: datetime, rules: Iterable[Rule] = ()) -> Facts:

@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contract.spec import HIGHER_IS_BETTER, ErrorMetric, Gate
+from pipeline.contract.promotionspec import Gate
+from pipeline.contract.rulespec import HIGHER_IS_BETTER, ErrorMetric
 
 Floats = npt.NDArray[np.float64]
 #: (draws x rows) weights, labels, scores -> the metric on each draw

@@ -15,14 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from controlplane.schedule import latest_due, next_due
 from observability.durations import format_duration
-from pipeline.contract.spec import (
-    DriftRule,
-    MetricRule,
-    NoveltyRule,
-    Rule,
-    ScheduleRule,
-    VolumeRule,
-)
+from pipeline.contract.rulespec import DriftRule, MetricRule, NoveltyRule, Rule, ScheduleRule, VolumeRule
 
 Outcome = Literal["fire", "wait"]
 MANUAL = "manual"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cronsim import CronSim, CronSimError
 
-from pipeline.contract.spec import ScheduleRule
+from pipeline.contract.rulespec import ScheduleRule
 
 
 class BadCron(ValueError):

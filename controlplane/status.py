@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from controlplane.store import Store
-from controlplane.tables import DecisionRecord, Firing, GateRecord, Json, ScoredWindow, TrainingRun, Version
+from controlplane.tables import DecisionRecord, Firing, GateRecord, Json, Model, ScoredWindow, TrainingRun, Version
 from observability.events import Instant
 
 
@@ -213,11 +213,17 @@ def status_of(store: Store, model_id: str, now: datetime, instance_silence: time
         active_run=_active(store, store.active_run(model_id)),
         watermark=observation.watermark if observation else None,
         labelled_new=observation.labelled_new if observation else None,
-        decided_until=model.decided_until,
+        decided_until=_decided_until(store, model),
         monitored_until=model.monitored_until,
         counts=CountsView.model_validate(store.counts(model_id)),
         instances=[InstanceView.model_validate(each) for each in store.live_instances(instance_silence)],
     )
+
+
+def _decided_until(store: Store, model: Model) -> datetime | None:
+    """Until when all that was to be decided is: a model that is not due has nothing left of the time that passed."""
+    ticked = store.ticked_until()
+    return ticked if ticked is not None and model.due_at > ticked else model.decided_until
 
 
 def version_view(version: Version, gates: Mapping[int, GateRecord]) -> VersionView:

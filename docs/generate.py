@@ -18,7 +18,7 @@ from controlplane import settings as control_settings
 from observability import events, windows
 from observability import settings as observability_settings
 from pipeline import settings as pipeline_settings
-from pipeline.contract import spec, training
+from pipeline.contract import promotionspec, rulespec, spec, training
 from serving import settings as serving_settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -39,8 +39,11 @@ def pages() -> dict[str, str]:
 
 SPEC: tuple[type[BaseModel], ...] = (
     spec.ModelSpec, spec.Source, signature.RawField, spec.Label, spec.LabelColumn, signature.Feature, spec.Entry,
-    spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows, spec.DriftCheck, spec.DriftRule,
-    spec.NoveltyRule, spec.VolumeRule, spec.ScheduleRule, spec.MetricRule, spec.Gate,
+    spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows, spec.DriftCheck,
+    rulespec.DriftRule, rulespec.NoveltyRule, rulespec.VolumeRule, rulespec.ScheduleRule, rulespec.MetricRule,
+    rulespec.Persistence, rulespec.ActiveHours, rulespec.Budget, promotionspec.Gate, promotionspec.NoWorse,
+    promotionspec.SliceCheck, promotionspec.RolloutPlan, promotionspec.Shadow, promotionspec.Canary,
+    promotionspec.Guards,
 )  # fmt: skip
 EVENTS: tuple[type[BaseModel], ...] = (events.PredictionEvent, events.LabelEvent, events.ControlEvent)
 RUNS: tuple[type[BaseModel], ...] = (

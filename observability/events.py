@@ -13,7 +13,9 @@ from observability.clock import aware
 
 Instant = Annotated[datetime, AfterValidator(aware)]
 Role = Literal["production", "shadow", "canary"]
-ControlKind = Literal["verdict", "decision", "firing", "run", "gate", "promotion", "rollback"]
+ControlKind = Literal[
+    "verdict", "decision", "firing", "run", "gate", "rollout", "promotion", "rollback", "hold", "alert"
+]
 Scalar: TypeAlias = float | int | bool | str | None
 
 
@@ -40,6 +42,13 @@ class PredictionEvent(Frozen):
     latency_ms: float = Field(ge=0)
     score: float
     prediction: int
+    #: milliseconds of the scoring alone, for the whole request
+    score_ms: float | None = Field(default=None, ge=0)
+    #: during a rollout: the other version that scored the same row, unseen by the caller; None where there was none
+    rival_version: int | None = None
+    #: its score; None where it could not score the row
+    rival_score: float | None = None
+    rival_ms: float | None = Field(default=None, ge=0)
     #: after the privacy filter
     raw: Mapping[str, Scalar]
     features: Mapping[str, Scalar]

@@ -27,7 +27,8 @@ from controlplane.tables import (
 )
 from observability.clock import SystemClock
 from observability.windows import EPOCH
-from pipeline.contract.spec import TRIGGERS, ModelSpec
+from pipeline.contract.rulespec import TRIGGERS
+from pipeline.contract.spec import ModelSpec
 from pipeline.contract.specfile import read_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from controlplane.gate import GateRows, measure, roc_auc
 from controlplane.replay.rows import Answer
-from pipeline.contract.spec import Gate
+from pipeline.contract.promotionspec import Gate
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from sqlmodel import col, func, select
 from controlplane.lifecycle import RunState, VersionState
 from controlplane.store.database import Database
 from controlplane.tables import Firing, TrainingRun, Version
-from pipeline.contract.spec import TRIGGERS
+from pipeline.contract.rulespec import TRIGGERS
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, event, func, inspect, text
 from sqlalchemy.schema import CreateColumn
-from sqlmodel import Session, SQLModel, create_engine, select
+from sqlmodel import Session, SQLModel, col, create_engine, select, update
 
 from controlplane import tables
-from controlplane.tables import Json, OutboxEntry
+from controlplane.tables import Json, Model, OutboxEntry
+from controlplane.tables.columns import EPOCH
 from observability.clock import Clock, SystemClock
 from observability.events import ControlKind
 from observability.ids import new_id
@@ -84,6 +85,11 @@ class Database:
     def _writing(self) -> Iterator[Session]:
         with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def _touch(self, session: Session, model: str) -> None:
+        """Something changed that the model's rules, rollout or alerts look at: the next tick asks them."""
+        changed = update(Model).where(col(Model.id) == model)
+        session.exec(changed.values(changes=Model.changes + 1, due_at=EPOCH))
 
     def _tell(self, session: Session, kind: ControlKind, model: str, body: Json, now: datetime) -> None:
         """Put an event into the outbox, in the transaction of what it tells of."""

@@ -13,7 +13,7 @@ from controlplane.rules import Decision
 from controlplane.store.database import Database
 from controlplane.tables import DecisionRecord, Firing, TrainingRun, Version
 from observability.ids import new_id
-from pipeline.contract.spec import TRIGGERS
+from pipeline.contract.rulespec import TRIGGERS
 from pipeline.contract.training import TrainingRequest
 
 
@@ -76,6 +76,7 @@ class Decisions(Database):
         body = {"rule": firing.rule, "trigger": firing.trigger, "cause": firing.cause}
         body |= {"reason": firing.reason, "detail": firing.detail, "run": run.key}
         self._tell(session, "firing", model_id, body, now)
+        self._touch(session, model_id)
         session.flush()
         return run
 

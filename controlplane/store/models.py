@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select, update
+from sqlmodel import col, or_, select, update
 
 from controlplane.errors import NotFound
 from controlplane.store.database import Database
-from controlplane.tables import Model, ReplayTime, ScheduleStart
-from pipeline.contract.spec import ModelSpec, ScheduleRule
+from controlplane.tables import Model, ReplayTime, ScheduleStart, Ticked
+from pipeline.contract.rulespec import ScheduleRule
+from pipeline.contract.spec import ModelSpec
 
 
 def recipe_digest(recipe: Mapping[str, str]) -> str:
@@ -44,6 +45,8 @@ class Models(Database):
             for rule in _new_schedules(model, spec):
                 session.merge(ScheduleStart(model=model.id, rule=rule, since=now))
             session.add(model.sqlmodel_update(declared))
+            session.flush()
+            self._touch(session, model.id)
             return True
 
     def schedule_starts(self, model_id: str) -> dict[str, datetime]:
@@ -65,10 +68,29 @@ class Models(Database):
             raise NotFound(f"there is no model {model_id}: apply its spec first", model=model_id)
         return model
 
-    def mark_decided(self, model_ids: Sequence[str], now: datetime) -> None:
-        """A tick was finished for these models at this time."""
+    def due_models(self, now: datetime, limit: int = 1000) -> Sequence[Model]:
+        """The models whose rules have to be asked: their time has come, or the clock went back behind the last time."""
+        late = or_(Model.due_at <= now, col(Model.decided_until) > now)
+        with self._reading() as session:
+            return session.exec(select(Model).where(late).order_by(col(Model.due_at), col(Model.id)).limit(limit)).all()
+
+    def mark_decided(self, model_id: str, changes: int, next_at: datetime, now: datetime) -> None:
+        """A tick decided on everything up to this change: the model sleeps until then, unless it changed meanwhile."""
+        decided = update(Model).where(col(Model.id) == model_id)
         with self._writing() as session:
-            session.exec(update(Model).where(col(Model.id).in_(model_ids)).values(decided_until=now))
+            session.exec(decided.values(decided_until=now))
+            session.exec(decided.where(col(Model.changes) == changes).values(due_at=next_at))
+
+    def mark_ticked(self, now: datetime) -> None:
+        """A tick ended: what was not due is decided until now."""
+        with self._writing() as session:
+            session.merge(Ticked(until=now))
+
+    def ticked_until(self) -> datetime | None:
+        """The clock at the last finished tick."""
+        with self._reading() as session:
+            row = session.get(Ticked, 1)
+            return row.until if row else None
 
     def mark_monitored(self, model_id: str, watermark: datetime) -> None:
         """The monitor finished a pass over everything up to the watermark."""

@@ -78,6 +78,7 @@ class Runs(Database):
                 run.failure_code, run.failure_message = failure.code, failure.message
                 body |= {"failure": failure.code, "message": failure.message}
             self._tell(session, "run", run.model, body, now)
+            self._touch(session, run.model)
             return run
 
     def _candidate(self, session: Session, run: TrainingRun, made: Made, now: datetime) -> Version:

@@ -86,6 +86,7 @@ class Versions(Database):
             session.add_all([record, row])
             body = {"version": row.number, "passed": verdict.passed, "reason": record.reason}
             self._tell(session, "gate", row.model, {**body, "detail": verdict.detail, **record.numbers}, now)
+            self._touch(session, row.model)
             return row
 
     def gate_verdicts(self, model_id: str) -> dict[int, GateRecord]:
@@ -106,6 +107,7 @@ class Versions(Database):
             session.add(new)
             body = {"version": number, "replaced": old.number if old else None, "run": new.run_key}
             self._tell(session, "promotion", model_id, body, now)
+            self._touch(session, model_id)
             return new
 
     def reject(self, model_id: str, number: int, note: str, now: datetime) -> Version:
@@ -115,6 +117,7 @@ class Versions(Database):
             self._move(version, VersionState.REJECTED, note, now)
             session.add(version)
             self._tell(session, "gate", model_id, {"version": number, "passed": False, "detail": note}, now)
+            self._touch(session, model_id)
             return version
 
     def roll_back(self, model_id: str, reason: str, now: datetime) -> Version:
@@ -132,6 +135,7 @@ class Versions(Database):
             session.add(good)
             body: dict[str, Any] = {"version": good.number, "replaced": bad.number, "reason": reason}
             self._tell(session, "rollback", model_id, body, now)
+            self._touch(session, model_id)
             return good
 
     def _enter_production(self, version: Version, note: str, now: datetime) -> None:

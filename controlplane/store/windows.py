@@ -31,6 +31,7 @@ class Windows(Database):
             )  # fmt: skip
             session.add(row)
             self._tell(session, "verdict", window.model, _told(row), now)
+            self._touch(session, window.model)
             return True
 
     def rescore_window(
@@ -47,6 +48,7 @@ class Windows(Database):
             row.error_at = now if settled else None
             session.add(row)
             self._tell(session, "verdict", row.model, _told(row), now)
+            self._touch(session, row.model)
 
     def last_until(self, model_id: str, version: int, monitor: str, spec_digest: str) -> Cursor | None:
         """Where the last window of this sequence ends."""
@@ -125,6 +127,9 @@ class Windows(Database):
     def observe(self, model_id: str, version: int, watermark: datetime, labelled_new: int, now: datetime) -> None:
         """Remember the newest facts about a version."""
         with self._writing() as session:
+            before = session.get(Observation, (model_id, version))
+            if before is None or before.labelled_new != labelled_new:
+                self._touch(session, model_id)
             row = Observation(
                 model=model_id,
                 version=version,

@@ -28,7 +28,8 @@ from controlplane.ui.reading import (
 from controlplane.ui.runs import views_of
 from controlplane.ui.verdicts import FeatureVerdict
 from observability.clock import Clock
-from pipeline.contract.spec import TRIGGERS, ModelSpec
+from pipeline.contract.rulespec import TRIGGERS
+from pipeline.contract.spec import ModelSpec
 
 TIMELINE_WINDOWS, HEAT_WINDOWS, TABLE_WINDOWS = 150, 60, 12
 DECISIONS, RUNS, VERSIONS = 400, 20, 200

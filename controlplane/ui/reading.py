@@ -14,7 +14,8 @@ from controlplane.ui import words
 from controlplane.ui.charts import Interval
 from controlplane.ui.timeline import Level, Reign
 from controlplane.ui.verdicts import Verdict, read_verdict
-from pipeline.contract.spec import HIGHER_IS_BETTER, DriftRule, MetricRule, ModelSpec
+from pipeline.contract.rulespec import HIGHER_IS_BETTER, DriftRule, MetricRule
+from pipeline.contract.spec import ModelSpec
 
 Tone: TypeAlias = Literal["ok", "warn", "bad", "busy", "idle"]
 #: before this an instant is a beginning of all time, not one of the data

@@ -11,13 +11,10 @@ from pydantic import AfterValidator, Field, model_validator
 from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
 from observability.durations import Duration
 from observability.windows import WindowSpec
+from pipeline.contract.promotionspec import Gate, RolloutPlan
+from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
 
 Engine = Literal["spark", "sklearn"]
-ErrorMetric = Literal["roc_auc", "pr_auc", "log_loss", "error", "brier"]
-#: whether more is better
-HIGHER_IS_BETTER: dict[ErrorMetric, bool] = {
-    "roc_auc": True, "pr_auc": True, "log_loss": False, "error": False, "brier": False,
-}  # fmt: skip
 
 
 def _entry_point(value: str) -> str:
@@ -28,7 +25,8 @@ def _entry_point(value: str) -> str:
 
 
 EntryPoint = Annotated[str, AfterValidator(_entry_point)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+#: as Prometheus takes it
+LabelName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 
 
 class Source(Frozen):
@@ -78,6 +76,8 @@ class Training(Frozen):
     holdout: float = Field(default=0.2, gt=0, lt=0.9)
     #: fewer labelled rows before the cut-off make no version
     min_rows: int = Field(default=200, ge=50)
+    #: a run that takes longer is ended and has failed
+    deadline: Duration = timedelta(hours=6)
 
 
 class DriftCheck(Frozen):
@@ -105,99 +105,6 @@ class Monitor(Frozen):
     min_labels: int = Field(default=100, ge=10)
     #: how columns are compared with the reference
     drift: DriftCheck = DriftCheck()
-
-
-class _Rule(Frozen):
-    name: Name
-    #: no firing of this rule sooner than this after the model's last run was asked for
-    cooldown: Duration = timedelta(0)
-
-
-class DriftRule(_Rule):
-    """Data-driven: a window in which at least this share of the features drifted."""
-
-    kind: Literal["drift"]
-    monitor: Name
-    #: from this share of drifted features on
-    drifted_share: float = Field(gt=0, le=1)
-    #: windows with fewer rows are not judged
-    min_rows: int = Field(default=100, ge=1)
-
-
-class NoveltyRule(_Rule):
-    """Data-driven: a window in which a feature holds at least this share of categories never seen before."""
-
-    kind: Literal["novelty"]
-    monitor: Name
-    #: from this share of rows on
-    unseen_share: float = Field(gt=0, le=1)
-    #: the features that are looked at
-    features: tuple[ColumnName, ...] = Field(min_length=1)
-    min_rows: int = Field(default=100, ge=1)
-
-
-class VolumeRule(_Rule):
-    """Data-driven: enough labelled rows that the version in production has not learned from."""
-
-    kind: Literal["volume"]
-    new_labelled_rows: int = Field(ge=1)
-
-
-class ScheduleRule(_Rule):
-    """Schedule-driven: at the times of a cron expression (UTC) or at a fixed interval."""
-
-    kind: Literal["schedule"]
-    #: five fields, in UTC
-    cron: str | None = None
-    #: counted from when the first version went into production
-    every: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> ScheduleRule:
-        if (self.cron is None) == (self.every is None):
-            raise ValueError("give either cron or every")
-        return self
-
-
-class MetricRule(_Rule):
-    """Metric-driven: an error metric of a labelled window is beyond a bound."""
-
-    kind: Literal["metric"]
-    monitor: Name
-    metric: ErrorMetric
-    #: fires when the metric is below this, or ...
-    below: float | None = None
-    #: ... above this
-    above: float | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> MetricRule:
-        if (self.below is None) == (self.above is None):
-            raise ValueError("give either below or above")
-        return self
-
-
-Rule = Annotated[DriftRule | NoveltyRule | VolumeRule | ScheduleRule | MetricRule, Field(discriminator="kind")]
-#: the kinds of trigger as users speak of them
-TRIGGERS: dict[str, str] = {
-    "drift": "data", "novelty": "data", "volume": "data", "schedule": "schedule", "metric": "metric",
-    "manual": "manual",
-}  # fmt: skip
-
-
-class Gate(Frozen):
-    """What a challenger must show before it replaces the champion, on labelled rows that neither has learned from."""
-
-    #: what is compared
-    metric: ErrorMetric = "roc_auc"
-    #: the lower confidence bound of the improvement must be above this
-    margin: float = 0.0
-    #: of the lower bound, one-sided
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    #: fewer held-out rows than this prove nothing
-    min_rows: int = Field(default=100, ge=20)
-    #: draws of the bootstrap
-    resamples: int = Field(default=1_000, ge=100, le=20_000)
 
 
 class ModelSpec(Frozen):
@@ -231,8 +138,14 @@ class ModelSpec(Frozen):
     monitors: tuple[Monitor, ...] = ()
     #: when the model is retrained
     rules: tuple[Rule, ...] = ()
+    #: what retraining may cost
+    budget: Budget = Budget()
     #: what a challenger must show
     gate: Gate = Gate()
+    #: how it comes into production then
+    rollout: RolloutPlan = RolloutPlan()
+    #: labels that every alert of the model carries, for Alertmanager's routes
+    alert_labels: dict[LabelName, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_resolve(self) -> ModelSpec:
@@ -250,6 +163,8 @@ class ModelSpec(Frozen):
                 raise ValueError(f"rule {rule.name}: there is no monitor {rule.monitor!r}")
             if isinstance(rule, NoveltyRule) and (unknown := sorted(set(rule.features) - features)):
                 raise ValueError(f"rule {rule.name}: there is no feature {', '.join(unknown)}")
+        if unknown := sorted({each.feature for each in self.gate.slices} - features):
+            raise ValueError(f"gate.slices: there is no feature {', '.join(unknown)}")
         return self
 
     @property

@@ -38,7 +38,7 @@ def test_a_drifted_window_leads_to_one_run_one_gate_and_one_promotion(world):
     assert world.store.production(MODEL).number == 2
     assert world.store.version(MODEL, 1).state is VersionState.RETIRED
     counts = world.store.counts(MODEL)
-    assert counts.firings == {"data": 1, "schedule": 0, "metric": 0, "manual": 1}
+    assert counts.firings == {"data": 1, "schedule": 0, "metric": 0, "manual": 1, "webhook": 0}
     assert counts.promotions == 2 and counts.runs["succeeded"] == 2
 
 
@@ -216,7 +216,7 @@ def test_one_model_whose_spec_cannot_be_read_does_not_stop_the_others(world, cap
     assert "default/other" in caplog.text
 
 
-@pytest.mark.parametrize("broken", ["controlplane.reconcile.judge", "controlplane.reconcile.Reconciler._roll_out"])
+@pytest.mark.parametrize("broken", ["controlplane.promoting.judge", "controlplane.promoting._roll_out"])
 def test_a_version_that_cannot_take_its_step_stops_no_other_and_no_rule(world, monkeypatch, caplog, broken):
     def fail(*_: object) -> None:
         raise KeyError("label_mismatches")

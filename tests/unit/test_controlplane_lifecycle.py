@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.lifecycle import (
+    ALERT_TRANSITIONS,
+    ROLLOUT_TRANSITIONS,
     RUN_TRANSITIONS,
     VERSION_TRANSITIONS,
     IllegalTransition,
@@ -25,7 +27,10 @@ def drawings() -> list[set[tuple[str, str]]]:
     return [set(re.findall(r"(\w+) --> (\w+)", block)) for block in blocks]
 
 
-@pytest.mark.parametrize(("place", "table"), [(0, VERSION_TRANSITIONS), (1, RUN_TRANSITIONS)])
+@pytest.mark.parametrize(
+    ("place", "table"),
+    [(0, VERSION_TRANSITIONS), (1, RUN_TRANSITIONS), (2, ROLLOUT_TRANSITIONS), (3, ALERT_TRANSITIONS)],
+)
 def test_the_documentation_draws_the_table(place, table):
     assert drawings()[place] == {(state, to) for state, nexts in table.items() for to in nexts}
 
@@ -50,4 +55,7 @@ def test_whatever_is_asked_for_a_version_moves_only_along_the_table_and_final_st
 
 def test_nothing_reaches_production_without_having_been_staged():
     into = {state for state, nexts in VERSION_TRANSITIONS.items() if VersionState.PRODUCTION in nexts}
-    assert into == {VersionState.STAGING, VersionState.RETIRED}
+    assert into == {VersionState.STAGING, VersionState.SHADOW, VersionState.CANARY, VersionState.RETIRED}
+    for state in (VersionState.SHADOW, VersionState.CANARY):
+        before = {each for each, nexts in VERSION_TRANSITIONS.items() if state in nexts}
+        assert before <= {VersionState.STAGING, VersionState.SHADOW}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from controlplane.rules import Decision, Facts, Reason, WindowFacts, decide, decide_manual
-from pipeline.contract.spec import Rule
+from pipeline.contract.rulespec import Rule
 from tests.controlplane_world import DRIFT, START
 
 NOVELTY = {"name": "new", "kind": "novelty", "monitor": "weekly", "unseen_share": 0.2, "features": ["place"]}

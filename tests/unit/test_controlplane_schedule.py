@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.schedule import BadCron, check, latest_due, next_due
-from pipeline.contract.spec import ScheduleRule
+from pipeline.contract.rulespec import ScheduleRule
 from tests.controlplane_world import START
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import DateTime, Dialect, Enum, Index, TypeDecorator, text
 
 from observability.clock import aware
+
+Json = dict[str, Any]
+#: before everything: what is due since then is due now
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: the same as a default that both databases read
+EPOCH_TEXT: Final = "1970-01-01 00:00:00"
 
 
 class Utc(TypeDecorator[datetime]):

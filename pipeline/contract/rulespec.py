@@ -1,0 +1,157 @@
+"""What a user may say of when a model is retrained."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bundle.signature import ColumnName, Frozen
+from observability.durations import Duration
+
+ErrorMetric = Literal["roc_auc", "pr_auc", "log_loss", "error", "brier"]
+#: whether more is better
+HIGHER_IS_BETTER: dict[ErrorMetric, bool] = {
+    "roc_auc": True, "pr_auc": True, "log_loss": False, "error": False, "brier": False,
+}  # fmt: skip
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"there is no time zone {value!r}: write one such as Europe/Berlin") from error
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+
+class ActiveHours(Frozen):
+    """When a rule may fire: on these days, from one time of the day to another, in a time zone."""
+
+    days: tuple[Day, ...] = DAYS
+    #: 22:00 to 06:00 begins on a named day and ends on the next
+    since: time = Field(default=time(0), alias="from")
+    until: time = Field(default=time(0), alias="to")
+    #: a name of the IANA time zone database
+    timezone: TimeZone = "UTC"
+
+
+class Persistence(Frozen):
+    """How many of the newest windows must hold: one noisy window fires nothing, and one quiet one resets nothing."""
+
+    windows: int = Field(default=1, ge=1, le=100)
+    #: of so many, counted back from the one that is judged
+    of: int = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Persistence:
+        if self.windows > self.of:
+            raise ValueError(f"{self.windows} of {self.of} windows can never hold")
+        return self
+
+
+class _Rule(Frozen):
+    name: Name
+    #: no firing of this rule sooner than this after the model's last run was asked for
+    cooldown: Duration = timedelta(0)
+    #: of several rules that hold at once the one with the highest fires, then the one declared first
+    priority: int = Field(default=0, ge=-100, le=100)
+    #: when it may fire; at any time where nothing is said
+    active: ActiveHours | None = None
+    #: it decides and says what it would have done, and fires nothing
+    dry_run: bool = False
+
+
+class _WindowRule(_Rule):
+    monitor: Name
+    #: how many of the newest windows must hold
+    hold: Persistence = Persistence()
+
+
+class DriftRule(_WindowRule):
+    """Data-driven: a window in which at least this share of the features drifted."""
+
+    kind: Literal["drift"]
+    #: from this share of drifted features on
+    drifted_share: float = Field(gt=0, le=1)
+    #: windows with fewer rows are not judged
+    min_rows: int = Field(default=100, ge=1)
+
+
+class NoveltyRule(_WindowRule):
+    """Data-driven: a window in which a feature holds at least this share of categories never seen before."""
+
+    kind: Literal["novelty"]
+    #: from this share of rows on
+    unseen_share: float = Field(gt=0, le=1)
+    #: the features that are looked at
+    features: tuple[ColumnName, ...] = Field(min_length=1)
+    min_rows: int = Field(default=100, ge=1)
+
+
+class VolumeRule(_Rule):
+    """Data-driven: enough labelled rows that the version in production has not learned from."""
+
+    kind: Literal["volume"]
+    new_labelled_rows: int = Field(ge=1)
+
+
+class ScheduleRule(_Rule):
+    """Schedule-driven: at the times of a cron expression or at a fixed interval. After a downtime it is due once."""
+
+    kind: Literal["schedule"]
+    #: five fields; a time that summer time skips is due when the clock has jumped over it, one that comes twice once
+    cron: str | None = None
+    #: of the cron expression: a name of the IANA time zone database
+    timezone: TimeZone = "UTC"
+    #: counted from when the first version went into production
+    every: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> ScheduleRule:
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("give either cron or every")
+        return self
+
+
+class MetricRule(_WindowRule):
+    """Metric-driven: an error metric of a labelled window is beyond a bound."""
+
+    kind: Literal["metric"]
+    metric: ErrorMetric
+    #: fires when the metric is below this, or ...
+    below: float | None = None
+    #: ... above this
+    above: float | None = None
+    #: windows with fewer labelled rows are not judged
+    min_labels: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_of(self) -> MetricRule:
+        if (self.below is None) == (self.above is None):
+            raise ValueError("give either below or above")
+        return self
+
+
+Rule = Annotated[DriftRule | NoveltyRule | VolumeRule | ScheduleRule | MetricRule, Field(discriminator="kind")]
+#: the kinds of trigger as users speak of them
+TRIGGERS: dict[str, str] = {
+    "drift": "data", "novelty": "data", "volume": "data", "schedule": "schedule", "metric": "metric",
+    "manual": "manual", "webhook": "webhook",
+}  # fmt: skip
+
+
+class Budget(Frozen):
+    """What retraining a model may cost. What people and programs ask for is counted, and never refused for it."""
+
+    #: runs asked for in the last 24 hours
+    runs_per_day: int | None = Field(default=None, ge=1)
+    #: processor time of the runs that ended in the last 30 days
+    cpu_hours_per_month: float | None = Field(default=None, gt=0)
