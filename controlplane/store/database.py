@@ -12,7 +12,8 @@ from sqlalchemy.schema import CreateColumn
 from sqlmodel import Session, SQLModel, col, create_engine, select, update
 
 from controlplane import tables
-from controlplane.tables import Json, Model, OutboxEntry
+from controlplane.acts import GENESIS, Act, chained
+from controlplane.tables import AuditEntry, AuditHead, Json, Model, OutboxEntry
 from controlplane.tables.columns import EPOCH
 from observability.clock import Clock, SystemClock
 from observability.events import ControlKind
@@ -90,6 +91,23 @@ class Database:
         """Something changed that the model's rules, rollout or alerts look at: the next tick asks them."""
         changed = update(Model).where(col(Model.id) == model)
         session.exec(changed.values(changes=Model.changes + 1, due_at=EPOCH))
+
+    def _audit(
+        self, session: Session, act: Act | None, action: str, subject: str, before: Json | None, after: Json | None
+    ) -> None:
+        """Append to the audit chain, in the transaction of the change. Without an act the system did it: no entry."""
+        if act is None:
+            return
+        head = session.exec(select(AuditHead).where(AuditHead.id == 1).with_for_update()).first()
+        head = head or AuditHead(sequence=0, hash=GENESIS)
+        at, sequence = self._wall.now(), head.sequence + 1
+        what = {"action": action, "subject": subject, "before": before, "after": after}
+        entry = AuditEntry(
+            sequence=sequence, at=at, actor=act.actor, token_id=act.token_id, via=act.via, request_id=act.request_id,
+            why=act.why, previous=head.hash, hash=chained(head.hash, sequence, at, act, what), **what,
+        )  # fmt: skip
+        head.sequence, head.hash = sequence, entry.hash
+        session.add_all([entry, head])
 
     def _tell(self, session: Session, kind: ControlKind, model: str, body: Json, now: datetime) -> None:
         """Put an event into the outbox, in the transaction of what it tells of."""

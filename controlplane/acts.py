@@ -1,0 +1,36 @@
+"""Who does something, as it is kept in the audit chain. Each entry holds the hash of the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+#: what the first entry holds as the hash of the one before
+GENESIS: Final = "0" * 64
+
+Via = Literal["api", "ui", "hook"]
+
+
+@dataclass(frozen=True)
+class Act:
+    """A person or a program that changes something. What the system does by itself has decisions instead."""
+
+    #: name of the token
+    actor: str
+    #: None for a signed webhook
+    token_id: str | None
+    via: Via
+    request_id: str
+    why: str = ""
+
+
+def chained(previous: str, sequence: int, at: datetime, act: Act, what: dict[str, Any]) -> str:
+    """The hash of an entry: SHA-256 over the one before and everything that the entry says, as canonical JSON."""
+    said = {
+        "previous": previous, "sequence": sequence, "at": at.isoformat(), "actor": act.actor, "token_id": act.token_id,
+        "via": act.via, "request_id": act.request_id, "why": act.why, **what,
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
