@@ -101,7 +101,7 @@ class Database:
         head = session.exec(select(AuditHead).where(AuditHead.id == 1).with_for_update()).first()
         head = head or AuditHead(sequence=0, hash=GENESIS)
         at, sequence = self._wall.now(), head.sequence + 1
-        what = {"action": action, "subject": subject, "before": before, "after": after}
+        what: dict[str, Any] = {"action": action, "subject": subject, "before": before, "after": after}
         entry = AuditEntry(
             sequence=sequence, at=at, actor=act.actor, token_id=act.token_id, via=act.via, request_id=act.request_id,
             why=act.why, previous=head.hash, hash=chained(head.hash, sequence, at, act, what), **what,
