@@ -1,4 +1,4 @@
-"""A control plane on a real SQLite file, with a clock, a trainer and a fleet that do what a test tells them."""
+"""A control plane on a real database, with a clock, a trainer and a fleet that do what a test tells them."""
 
 from __future__ import annotations
 
@@ -101,9 +101,10 @@ def gate_blob(better: bool, champion: bool = True, rows: int = 400) -> bytes:
 
 
 class World:
-    def __init__(self, folder: Path, declared: ModelSpec | None = None) -> None:
+    def __init__(self, folder: Path, declared: ModelSpec | None = None, database: str | None = None) -> None:
         self.folder = folder
-        self.store = Store(open_engine(f"sqlite:///{folder}/control.db"))
+        self.database = database or f"sqlite:///{folder}/control.db"
+        self.store = Store(open_engine(self.database))
         self.blobs = BlobStore(folder / "blobs")
         self.clock = FakeClock()
         self.trainer = MemoryTrainer()

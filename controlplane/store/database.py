@@ -20,13 +20,17 @@ from observability.events import ControlKind
 from observability.ids import new_id
 
 BUSY_SECONDS = 30
+#: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer
+SESSION = "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 
 
 def open_engine(url: str) -> Engine:
     """An engine whose tables exist. On SQLite several processes may use the file at the same time."""
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if url.startswith("sqlite") else {})
-    if engine.dialect.name == "sqlite":
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
         _prepare_sqlite(engine)
+    else:
+        engine = create_engine(url, pool_pre_ping=True, pool_size=10, connect_args={"options": SESSION})
     with engine.execution_options(writes=True).begin() as connection:
         SQLModel.metadata.create_all(connection, tables=tables.ALL)
         for table in tables.ALL:
