@@ -47,14 +47,55 @@ SAMPLE: Final = """
     ORDER BY sample_key, chosen.id
 """.replace("{span}", _SPAN)
 
+#: the events in which two versions scored the same row, whoever of them answered, seen from the champion
+_PAIRS: Final = """
+    WITH pairs AS (
+        SELECT
+            id, sample_key,
+            CASE WHEN version = $champion THEN score ELSE rival_score END AS champion,
+            CASE WHEN version = $champion THEN rival_score ELSE score END AS challenger,
+            CASE WHEN version = $champion THEN score_ms ELSE rival_ms END AS champion_ms,
+            CASE WHEN version = $champion THEN rival_ms ELSE score_ms END AS challenger_ms
+        FROM {predictions}
+        WHERE observed_time >= $time
+            AND ((version = $champion AND rival_version = $challenger)
+                OR (version = $challenger AND rival_version = $champion))
+    ), latest AS (
+        SELECT prediction_id, label FROM {labels} WHERE prediction_id IN (SELECT id FROM pairs)
+        QUALIFY row_number() OVER (
+            PARTITION BY prediction_id ORDER BY event_time DESC, observed_time DESC, id DESC
+        ) = 1
+    ), labelled AS (
+        SELECT label, champion, challenger, sample_key, id
+        FROM pairs JOIN latest ON prediction_id = id
+        WHERE champion IS NOT NULL AND challenger IS NOT NULL
+    )
+"""
+
+PAIR_COUNTS: Final = """
+    {pairs}
+    SELECT
+        count(*) AS rows,
+        count(*) FILTER (challenger IS NULL) AS failed,
+        (SELECT count(*) FROM labelled) AS labelled,
+        quantile_cont(champion_ms, 0.99) AS champion_ms_p99,
+        quantile_cont(challenger_ms, 0.99) AS challenger_ms_p99
+    FROM pairs
+""".replace("{pairs}", _PAIRS)
+
+PAIRED_ROWS: Final = """
+    {pairs}
+    SELECT label, champion, challenger FROM labelled ORDER BY sample_key, id LIMIT $k
+""".replace("{pairs}", _PAIRS)
+
 LABELLED_AFTER: Final = """
     SELECT count(*) AS labelled FROM {predictions}
-    WHERE role = 'production' AND event_time > $time AND id IN (SELECT prediction_id FROM {labels})
+    WHERE role IN ('production', 'canary') AND event_time > $time AND id IN (SELECT prediction_id FROM {labels})
 """
 
 SERVED_ROWS: Final = """
     SELECT id, event_time, observed_time, raw FROM {predictions}
-    WHERE role = 'production' AND observed_time >= $time ORDER BY observed_time, id
+    WHERE role IN ('production', 'canary') AND observed_time >= $time ORDER BY observed_time, id
 """
 
 LABEL_ROWS: Final = """

@@ -30,10 +30,12 @@ from observability.parquet_tables import (
     table_of,
 )
 from observability.parquet_writer import SegmentWriter
-from observability.ports import LogStoreUnavailable, Refusal, Sample, Span
+from observability.ports import LogStoreUnavailable, Paired, Refusal, Sample, Span
 from observability.windows import Cursor
 
 _ATTEMPTS: Final = 4
+#: segments of any age as one table: a column that one of them, or all of them, lacks is null
+_READ: Final = "(SELECT * FROM read_parquet(${table}, union_by_name = true) UNION ALL BY NAME SELECT * FROM no_{table})"
 
 
 class ParquetLogStore:
@@ -113,6 +115,13 @@ class ParquetLogStore:
         answer = self._ask(model, queries.LABELLED_AFTER, {"time": time}, time_from=time).to_pylist()
         return int(answer[0]["labelled"])
 
+    def compare(self, model: str, champion: int, challenger: int, since: datetime, k: int) -> Paired:
+        time = microseconds(since)
+        values = {"champion": champion, "challenger": challenger, "time": time}
+        exact = self._ask(model, queries.PAIR_COUNTS, values, observed_from=time).to_pylist()[0]
+        rows = self._ask(model, queries.PAIRED_ROWS, values | {"k": k}, observed_from=time)
+        return Paired(frame=rows.to_pandas(), **exact)
+
     def predictions(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:
         for rows in self._each_segment("predictions", model, queries.SERVED_ROWS, observed_from):
             times = {name: _instants(rows[name]) for name in ("event_time", "observed_time")}
@@ -142,6 +151,7 @@ class ParquetLogStore:
         values: dict[str, Any],
         time_from: int | None = None,
         time_until: int | None = None,
+        observed_from: int | None = None,
     ) -> pa.Table:
         """The answer over the model's segments; predictions outside the time bounds may be left out."""
         for attempt in range(_ATTEMPTS):
@@ -151,6 +161,7 @@ class ParquetLogStore:
                 for segment in manifest.of("predictions", model)
                 if (time_from is None or segment.last_event_time >= time_from)
                 and (time_until is None or segment.first_event_time <= time_until)
+                and (observed_from is None or segment.last_observed_time >= observed_from)
             ]
             sources = {"labels": manifest.of("labels", model), "control": manifest.of("control", model)}
             try:
@@ -177,7 +188,7 @@ class ParquetLogStore:
             if "{" + table + "}" not in query:
                 continue
             if segments := sources[table]:
-                query = query.replace("{" + table + "}", f"read_parquet(${table})")
+                query = query.replace("{" + table + "}", _READ.format(table=table))
                 values = values | {table: [str(self._folder / segment.file) for segment in segments]}
             else:
                 query = query.replace("{" + table + "}", f"no_{table}")

@@ -25,6 +25,9 @@ SCHEMAS: Final[Mapping[TableName, pa.Schema]] = {
             **_COMMON,
             "version": pa.int64(), "role": pa.string(), "sample_key": pa.string(), "latency_ms": pa.float64(),
             "score": pa.float64(), "prediction": pa.int64(), "raw": pa.string(), "features": pa.string(),
+            # later additions: a segment written before them lacks the columns and is read as if they were null
+            "score_ms": pa.float64(),
+            "rival_version": pa.int64(), "rival_score": pa.float64(), "rival_ms": pa.float64(),
         }
     ),
     "labels": pa.schema(
@@ -93,6 +96,10 @@ def _prediction_row(event: PredictionEvent) -> dict[str, Any]:
         "prediction": event.prediction,
         "raw": _encode(event.raw),
         "features": _encode(event.features),
+        "score_ms": event.score_ms,
+        "rival_version": event.rival_version,
+        "rival_score": event.rival_score,
+        "rival_ms": event.rival_ms,
     }
 
 

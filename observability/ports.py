@@ -42,12 +42,37 @@ class Sample:
     labelled: int
 
 
+@dataclass(frozen=True)
+class Paired:
+    """Two versions on the same rows: what each said, and what it took them.
+
+    A latency is that of the scoring in a request, once for each of its rows.
+    """
+
+    #: predictions in which both took part, whoever answered
+    rows: int
+    #: of these, those that the challenger could not score
+    failed: int
+    #: of these, those that both scored and that have a label
+    labelled: int
+    #: the columns label, champion and challenger (scores) of the labelled rows with the smallest sample keys
+    frame: pd.DataFrame
+    #: None where no such scoring was timed
+    champion_ms_p99: float | None
+    challenger_ms_p99: float | None
+
+
 class LogStoreUnavailable(RuntimeError):
     """The store does not answer; nothing is known about its events until it does."""
 
 
 class LogStore(Protocol):
-    """Remembers events and hands out windows of them."""
+    """Remembers events and hands out windows of them.
+
+    A row of the role `canary` is the answer of a challenger that is not yet promoted. It is the truth of what callers
+    were told, so retraining learns from it; windows leave it out, because a monitor watches the version in production,
+    and a canary's share of the traffic would be measured against a reference that it is being compared with anyway.
+    """
 
     def append(self, events: Sequence[Event]) -> list[Refusal]:
         """Store the events durably; one already there counts as stored. Returns those refused for good.
@@ -57,27 +82,37 @@ class LogStore(Protocol):
         ...
 
     def watermark(self, model: str) -> datetime | None:
-        """The latest event time among the model's predictions; None before the first."""
+        """The latest event time among the model's predictions, of whatever role; None before the first.
+
+        A canary's answer says as much about how far the traffic has come as any other.
+        """
         ...
 
     def cut(self, model: str, version: int, after: Cursor, size: int) -> Cursor | None:
-        """The size-th prediction of the version behind `after`; None while there are fewer."""
+        """The size-th production prediction of the version behind `after`; None while there are fewer."""
         ...
 
     def first(self, model: str, version: int, after: Cursor) -> Cursor | None:
-        """The first prediction of the version behind `after`."""
+        """The first production prediction of the version behind `after`."""
         ...
 
     def sample(self, span: Span, k: int) -> Sample:
-        """At most k predictions of the span, each with its latest label."""
+        """At most k production predictions of the span, each with its latest label."""
         ...
 
     def labelled_after(self, model: str, event_time: datetime) -> int:
-        """How many predictions later than event_time have a label."""
+        """How many answered predictions later than event_time have a label, canary answers among them."""
+        ...
+
+    def compare(self, model: str, champion: int, challenger: int, since: datetime, k: int) -> Paired:
+        """Two versions on the rows that both were asked, observed at or after an instant; at most k of them labelled.
+
+        The rows are those with the smallest sample keys, each with its last label by label time.
+        """
         ...
 
     def predictions(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:
-        """Production predictions answered since an instant: id, event_time, observed_time, the raw fields."""
+        """Predictions answered since an instant, a canary's too: id, event_time, observed_time, the raw fields."""
         ...
 
     def labels(self, model: str, observed_from: datetime) -> Iterator[pd.DataFrame]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from observability.events import PredictionEvent
 from observability.parquet_store import ParquetLogStore
 from observability.ports import LogStore, Span
 from observability.windows import Cursor
@@ -155,7 +156,7 @@ def test_consecutive_cuts_hold_every_prediction_once(store):
     assert len(seen) == len(set(seen)) == 98
 
 
-def test_only_production_predictions_of_the_version_count(store):
+def roles(store: LogStore) -> None:
     store.append(
         [
             prediction(1, "p1"),
@@ -166,11 +167,96 @@ def test_only_production_predictions_of_the_version_count(store):
             *(label(f"p{i}", 1, 10) for i in (1, 2, 3, 4)),
         ]
     )
+
+
+def test_only_production_predictions_of_the_version_make_windows(store):
+    roles(store)
     assert store.sample(EVERYTHING, 10).frame["id"].tolist() == ["p1"]
     assert sorted(store.sample(Span(MODEL, None, BEFORE, AFTER), 10).frame["id"]) == ["p1", "p4"]
     assert store.cut(MODEL, 1, BEFORE, 2) is None
-    assert store.labelled_after(MODEL, at(0)) == 2
-    assert [frame["id"].tolist() for frame in store.predictions(MODEL, at(0))] == [["p1", "p4"]]
+
+
+def test_retraining_gets_what_a_canary_answered_and_counts_its_labels(store):
+    roles(store)
+    assert [frame["id"].tolist() for frame in store.predictions(MODEL, at(0))] == [["p1", "p3", "p4"]]
+    assert store.labelled_after(MODEL, at(0)) == 3
+
+
+def both(seconds: float, id: str, champion: float, challenger: float | None, **changes: object) -> PredictionEvent:
+    """Version 1 answered, version 2 scored the row as well."""
+    values = {"score": champion, "score_ms": 1.0, "rival_version": 2, "rival_score": challenger, "rival_ms": 3.0}
+    return prediction(seconds, id, **values | changes)
+
+
+def canary(seconds: float, id: str, champion: float | None, challenger: float) -> PredictionEvent:
+    """Version 2 answered, version 1 scored the row as well."""
+    return prediction(
+        seconds, id, version=2, role="canary", score=challenger, score_ms=3.0,
+        rival_version=1, rival_score=champion, rival_ms=1.0,
+    )  # fmt: skip
+
+
+def test_two_versions_are_compared_on_the_rows_of_both_whoever_answered(store):
+    store.append([both(1, "p1", 0.1, 0.2), canary(2, "p2", 0.3, 0.4)])
+    store.append([label("p1", 1, 9), label("p2", 0, 9)])
+    paired = store.compare(MODEL, 1, 2, at(0), 10)
+    assert (paired.rows, paired.failed, paired.labelled) == (2, 0, 2)
+    rows = sorted(paired.frame[["label", "champion", "challenger"]].values.tolist())
+    assert rows == [[0, 0.3, 0.4], [1, 0.1, 0.2]]
+    assert (paired.champion_ms_p99, paired.challenger_ms_p99) == (1.0, 3.0)
+    turned = store.compare(MODEL, 2, 1, at(0), 10)
+    assert sorted(turned.frame["champion"]) == [0.2, 0.4]
+    assert (turned.champion_ms_p99, turned.challenger_ms_p99) == (3.0, 1.0)
+
+
+def test_a_comparison_of_nothing_has_no_rows_and_no_latency(store):
+    empty = store.compare(MODEL, 1, 2, at(0), 10)
+    assert (empty.rows, empty.failed, empty.labelled, len(empty.frame)) == (0, 0, 0, 0)
+    assert list(empty.frame.columns) == ["label", "champion", "challenger"]
+    assert (empty.champion_ms_p99, empty.challenger_ms_p99) == (None, None)
+
+
+def test_only_rows_of_these_two_versions_since_the_instant_are_compared(store):
+    store.append(
+        [
+            both(1, "before", 0.1, 0.2),
+            both(9, "came late", 0.1, 0.2, event_time=at(0)),
+            both(9, "another challenger", 0.1, 0.2, rival_version=3),
+            both(9, "another champion", 0.1, 0.2, version=4),
+            both(9, "another model", 0.1, 0.2, model="default/flights"),
+            prediction(9, "alone"),
+        ]
+    )
+    assert store.compare(MODEL, 1, 2, at(2), 10).rows == 1
+    assert store.compare(MODEL, 1, 2, at(9), 10).rows == 1
+    assert store.compare(MODEL, 1, 2, at(9.000001), 10).rows == 0
+
+
+def test_a_row_that_the_challenger_could_not_score_is_counted_and_not_compared(store):
+    store.append([both(1, "p1", 0.1, None, rival_ms=None), both(2, "p2", 0.1, 0.2), canary(3, "p3", None, 0.4)])
+    store.append([label(f"p{i}", 1, 9) for i in (1, 2, 3)])
+    paired = store.compare(MODEL, 1, 2, at(0), 10)
+    assert (paired.rows, paired.failed, paired.labelled) == (3, 1, 1)
+    assert paired.frame["challenger"].tolist() == [0.2]
+    assert store.compare(MODEL, 2, 1, at(0), 10).failed == 1
+
+
+def test_a_comparison_takes_the_labelled_rows_with_the_smallest_keys_and_the_last_label(store):
+    events = [both(i, f"p{i}", i / 100, 0.5) for i in range(40)]
+    store.append(events)
+    store.append([label(event.id, 0, 50) for event in events[::2]])
+    store.append([label(event.id, 1, 60) for event in events[::4]])
+    paired = store.compare(MODEL, 1, 2, at(0), 8)
+    smallest = sorted(events[::2], key=lambda event: event.sample_key)[:8]
+    assert (paired.rows, paired.labelled) == (40, 20)
+    assert paired.frame["champion"].tolist() == [event.score for event in smallest]
+    assert paired.frame["label"].tolist() == [int(event in events[::4]) for event in smallest]
+
+
+def test_a_prediction_comes_back_with_its_rival(store):
+    event = both(1, "p1", 0.1, 0.2)
+    store.append([event, prediction(0, "p0")])
+    assert store.events(MODEL, "prediction", 1) == [event]
 
 
 def test_the_watermark_is_the_latest_event_time_and_never_moves_back(store):

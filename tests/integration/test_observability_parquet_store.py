@@ -11,6 +11,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from observability.parquet_store import ParquetLogStore
@@ -109,6 +110,25 @@ def test_merged_segments_are_deleted_after_the_grace_period_and_not_before(tmp_p
         store.append([prediction(minutes)])
         store.close()
         assert len(files(tmp_path)) == left
+
+
+def test_segments_of_an_earlier_release_are_read_beside_new_ones_and_merged_with_them(tmp_path):
+    store = ParquetLogStore(tmp_path, small_segments=2)
+    store.append([prediction(1, "p1")])
+    for path in (tmp_path / "segments").glob("*.parquet"):
+        old = pq.read_table(path).drop_columns(["score_ms", "rival_version", "rival_score", "rival_ms"])
+        pq.write_table(old, path)
+    fresh = ParquetLogStore(tmp_path, small_segments=2)
+    assert fresh.events(MODEL, "prediction", 9)[0].rival_version is None
+    assert fresh.compare(MODEL, 1, 2, at(0), 9).rows == 0
+    rival = {"rival_version": 2, "rival_score": 0.5, "score_ms": 1.5, "rival_ms": 2.5}
+    store.append([prediction(2, "p2", **rival)])
+    assert fresh.sample(EVERYTHING, 9).rows == 2
+    assert fresh.compare(MODEL, 1, 2, at(0), 9).rows == 1
+    store.append([prediction(3, "p3")])
+    merged = {event.id: event.rival_score for event in fresh.events(MODEL, "prediction", 9)}
+    assert merged == {"p1": None, "p2": 0.5, "p3": None}
+    assert len(fresh._manifest.read().of("predictions", MODEL)) == 1
 
 
 def test_a_store_that_cannot_be_written_says_try_again(tmp_path):
