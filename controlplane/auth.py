@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from controlplane.acts import Via
 from controlplane.errors import Forbidden, TooManyAttempts, Unauthenticated
 from controlplane.store import Store
 from observability.clock import Clock, SystemClock
@@ -42,6 +43,9 @@ class Caller:
 
     name: str
     scopes: frozenset[str]
+    token_id: str | None = None
+    #: a token of its own, or a page's session
+    via: Via = "api"
 
 
 def new_token() -> str:
@@ -126,7 +130,7 @@ class Authenticator:
             self._count(address)
             raise Unauthenticated("the token has expired: ask for a new one")
         scopes = frozenset[str]().union(*(INCLUDES.get(scope, frozenset()) for scope in known.scopes))
-        return Caller(known.name, scopes)
+        return Caller(known.name, scopes, known.id)
 
     def _count(self, address: str) -> None:
         self._throttle.check(address)

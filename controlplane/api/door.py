@@ -7,6 +7,7 @@ also come from our own pages. Reference: OWASP, Cross-Site Request Forgery Preve
 from __future__ import annotations
 
 import logging
+import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
@@ -19,9 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from controlplane.api.failures import failure, of_error
 from controlplane.auth import SAFE, Authenticator, Caller, demand, is_open, required_scope
 from controlplane.errors import Denied, Forbidden, Unauthenticated
+from observability.ids import new_id
 
 LOG: Final = logging.getLogger(__name__)
 SESSION_COOKIE: Final = "driftgate_session"
+REQUEST_ID: Final = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
 BODY_BYTES: Final = 1 << 20
 APPLY_BYTES: Final = 4 << 20
 SECURITY_HEADERS: Final = {
@@ -53,7 +56,9 @@ class Door:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        guarded = _with_headers(send)
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        guarded = _with_headers(send, request_id)
         refusal = await self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, guarded)
@@ -98,7 +103,7 @@ class Door:
             return of_error(error)
         except Denied as error:
             return of_error(error)
-        scope.setdefault("state", {})["caller"] = caller
+        scope["state"]["caller"] = caller
         return None
 
     async def _caller(self, headers: Headers, method: str, address: str) -> Caller:
@@ -155,10 +160,17 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return counted
 
 
-def _with_headers(send: Send) -> Send:
+def _request_id(headers: Headers) -> str:
+    """The caller's name for this request where it is a plain one, else a new id."""
+    said = headers.get("x-request-id", "")
+    return said if REQUEST_ID.fullmatch(said) else new_id()
+
+
+def _with_headers(send: Send, request_id: str) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = request_id
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         await send(message)
