@@ -25,4 +25,4 @@ def sample_key(prediction_id: str) -> str:
 def turn_of(prediction_id: str) -> float:
     """A number in [0, 1), uniform over predictions: a share above it has a request answered by the challenger."""
     digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, person=b"canary-turn").digest()
-    return int.from_bytes(digest) / 2**64
+    return (int.from_bytes(digest) >> 11) / 2**53

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 import time
 from typing import Any, NoReturn
 
-from bundle.columns import BadRow, raw_columns
-from bundle.privacy import filtered
-from bundle.recipe import RecipeError
 from observability.clock import Clock
 from observability.ids import new_id
 from observability.spool import SpoolFull, SpoolWriter
 from serving.errors import Refused
 from serving.poller import Poller
 from serving.reporting import Answered, label_lines, prediction_lines, spool_predictions
-from serving.requests import bad_row, read_labels, read_object, read_rows
-from serving.slots import Loaded
-
-_log = logging.getLogger("bentoml.driftgate.serving")
+from serving.requests import read_labels, read_object, read_rows
+from serving.scoring import Scoring
+from serving.slots import Rival, Slot
 
 
 class Answering:
@@ -29,7 +23,7 @@ class Answering:
     def __init__(self, poller: Poller, spool: SpoolWriter, privacy_key: bytes, clock: Clock) -> None:
         self._poller = poller
         self._spool = spool
-        self._key = privacy_key
+        self._scoring = Scoring(privacy_key)
         self._clock = clock
 
     def check(self, authorization: bytes | None) -> None:
@@ -41,28 +35,18 @@ class Answering:
         started = time.perf_counter()
         now = self._clock.now()
         rows, event_times = read_rows(read_object(body), now)
-        loaded = self._loaded(model)
-        kept = [filtered(row, loaded.fields, self._key) for row in rows]
-        features, scores, predictions = _score(loaded, kept)
+        slot = self._slot(model)
         ids = [new_id() for _ in rows]
-        version = loaded.wanted.version
-        batch = Answered(
-            model=model,
-            version=version,
-            raw=kept,
-            features=features,
-            scores=scores,
-            predictions=predictions,
-            event_times=event_times,
-            observed=now,
-            latency_ms=(time.perf_counter() - started) * 1000,
-        )
+        verdict = self._scoring.score(slot, rows, ids[0])
+        latency_ms = (time.perf_counter() - started) * 1000
+        batch = Answered(model, verdict, event_times, now, latency_ms)
         spool_predictions(self._spool, prediction_lines(batch, ids))
+        given = verdict.given
         return {
             "model": model,
             "predictions": [
-                {"id": i, "prediction": p, "score": s, "version": version}
-                for i, p, s in zip(ids, predictions, scores, strict=True)
+                {"id": i, "prediction": p, "score": s, "version": given.version}
+                for i, p, s in zip(ids, given.predictions, given.scores, strict=True)
             ],
         }
 
@@ -79,11 +63,12 @@ class Answering:
         return {"accepted": len(truths)}
 
     def loaded(self) -> dict[str, Any]:
-        """What answers, and what the spool took and refused since the start."""
+        """What answers, how its rivals do, and what the spool took and refused since the start."""
         slots = self._poller.slots
         return {
             "ready": slots.ready,
-            "serving": [loaded.wanted._asdict() for _, loaded in sorted(slots.serving.items())],
+            "serving": [slot.production.wanted._asdict() for _, slot in sorted(slots.serving.items())],
+            "rivals": [self._told(slot.rival) for _, slot in sorted(slots.serving.items()) if slot.rival],
             "loaded": [wanted._asdict() for wanted in self._poller.loaded],
             "failed": [{**wanted._asdict(), "reason": reason} for wanted, reason in self._poller.failed],
             "spool": {"written": self._spool.written, "refused": self._spool.refused},
@@ -99,11 +84,14 @@ class Answering:
         if not self._poller.ready:
             raise Refused(503, "not_ready", "not every model has a version in service yet")
 
-    def _loaded(self, model: str) -> Loaded:
+    def _told(self, rival: Rival) -> dict[str, Any]:
+        return {**rival.loaded.wanted._asdict(), "share": rival.share, **self._scoring.counts(rival)}
+
+    def _slot(self, model: str) -> Slot:
         slots = self._poller.slots
-        loaded = slots.serving.get(model)
-        if loaded is not None:
-            return loaded
+        slot = slots.serving.get(model)
+        if slot is not None:
+            return slot
         if model not in slots.models:
             _no_model(model)
         raise Refused(503, "no_version", f"no version of {model} is in service", {"model": model})
@@ -111,22 +99,3 @@ class Answering:
 
 def _no_model(model: str) -> NoReturn:
     raise Refused(404, "no_such_model", f"there is no model {model[:128]!r}")
-
-
-def _score(loaded: Loaded, rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[float], list[int]]:
-    try:
-        features, scores = loaded.scorer.score(raw_columns(rows, loaded.fields))
-    except BadRow as error:
-        raise bad_row(error.row, error.field, error.message) from error
-    except (RecipeError, SystemExit) as error:
-        _log.exception("%s version %d cannot answer", loaded.wanted.model, loaded.wanted.version)
-        raise _version_failed(loaded, "its feature function failed") from error
-    answers: list[float] = scores.tolist()
-    if not all(map(math.isfinite, answers)):
-        raise _version_failed(loaded, "a score is not a number")
-    return features, answers, loaded.scorer.answer(scores).tolist()
-
-
-def _version_failed(loaded: Loaded, why: str) -> Refused:
-    version = loaded.wanted.version
-    return Refused(500, "version_failed", f"version {version} cannot answer: {why}", {"version": version})

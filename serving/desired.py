@@ -30,12 +30,22 @@ class VersionRef(_Told):
     manifest: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+class RivalRef(VersionRef):
+    """The version that scores the same rows as the one in production during a rollout."""
+
+    #: of the requests, so many are answered by it: more than nothing only in a canary step
+    share: float = Field(default=0.0, ge=0, le=1)
+    #: whether it was in production before: then it answers where the version in production cannot
+    promoted: bool = False
+
+
 class ModelState(_Told):
-    """The versions of a model that should be loaded: one that answers, one that is warm."""
+    """The versions of a model that should be loaded: one that answers, its rival, one that is warm."""
 
     model: ModelId
     production: VersionRef | None = None
     staging: VersionRef | None = None
+    rival: RivalRef | None = None
 
 
 class TokenRef(_Told):
@@ -56,6 +66,10 @@ class Wanted(NamedTuple):
     version: int
     manifest: str
 
+    @classmethod
+    def of(cls, model: str, ref: VersionRef) -> Wanted:
+        return cls(model, ref.version, ref.manifest)
+
 
 class DesiredState(_Told):
     """Everything that serving is told."""
@@ -67,14 +81,17 @@ class DesiredState(_Told):
         """The versions that should answer."""
         for state in self.models:
             if state.production:
-                yield Wanted(state.model, state.production.version, state.production.manifest)
+                yield Wanted.of(state.model, state.production)
 
     def wanted(self) -> Iterator[Wanted]:
-        """Every version that should be loaded, those that should answer first."""
-        yield from self.in_production()
-        for state in self.models:
-            if state.staging:
-                yield Wanted(state.model, state.staging.version, state.staging.manifest)
+        """Every version that should be loaded, each once, those that should answer first."""
+        others = (
+            Wanted.of(state.model, ref)
+            for state in self.models
+            for ref in (state.rival, state.staging)
+            if ref is not None
+        )
+        yield from dict.fromkeys((*self.in_production(), *others))
 
 
 class DesiredCache:

@@ -73,7 +73,7 @@ class Poller(threading.Thread):
         answered = self._pull()
         if self._desired is not None:
             self._load_missing(self._desired, now)
-            in_service = {loaded.wanted for loaded in self.slots.serving.values()}
+            in_service = {slot.production.wanted for slot in self.slots.serving.values()}
             self._shelf.let_go({*self._desired.wanted(), *in_service}, now)
             self.loaded, self.failed = list(self._shelf), self._failures.among(self._desired)
             self._reports.send(self.loaded, self.failed, now)

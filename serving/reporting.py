@@ -9,66 +9,74 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from bundle.columns import Columns
 from observability.ids import new_id, sample_key
 from observability.spool import SpoolFull, SpoolWriter
+from serving.requests import Truth
+from serving.scoring import Verdict
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A batch of predictions of one version, column by column."""
+    """A request's predictions, column by column, with what the rival said of the same rows."""
 
     model: str
-    version: int
-    raw: Sequence[Mapping[str, Any]]
-    features: Columns
-    scores: list[float]
-    predictions: list[int]
+    verdict: Verdict
     event_times: Sequence[datetime] | None
     observed: datetime
     latency_ms: float
 
 
-@dataclass(frozen=True)
-class Truth:
-    """A label as a caller reported it."""
-
-    prediction_id: str
-    label: int
-    label_time: datetime
-
-
 def prediction_lines(batch: Answered, ids: Sequence[str]) -> list[bytes]:
     """One spool line a prediction."""
-    names = tuple(batch.features)
-    features = zip(*(column.tolist() for column in batch.features.values()), strict=True)
+    given = batch.verdict.given
+    names = tuple(given.features)
+    features = zip(*(column.tolist() for column in given.features.values()), strict=True)
     times = batch.event_times or [batch.observed] * len(ids)
-    latency = round(batch.latency_ms, 3)
+    rivals = _rival_columns(batch.verdict, len(ids))
+    same = {
+        "kind": "prediction",
+        "schema_version": 1,
+        "model": batch.model,
+        "version": given.version,
+        "role": batch.verdict.role,
+        "observed_time": batch.observed,
+        "latency_ms": round(batch.latency_ms, 3),
+        "score_ms": round(given.ms, 3),
+    }
     return [
         orjson.dumps(
             {
-                "kind": "prediction",
-                "schema_version": 1,
+                **same,
                 "id": ids[row],
-                "model": batch.model,
-                "version": batch.version,
-                "role": "production",
                 "event_time": times[row],
-                "observed_time": batch.observed,
                 "sample_key": sample_key(ids[row]),
-                "latency_ms": latency,
-                "score": batch.scores[row],
-                "prediction": batch.predictions[row],
-                "raw": batch.raw[row],
+                "score": given.scores[row],
+                "prediction": given.predictions[row],
+                "raw": given.raw[row],
                 "features": dict(zip(names, values, strict=True)),
+                **rivals[row],
             }
         )
         for row, values in enumerate(features)
     ]
+
+
+_NO_RIVAL: Final[Mapping[str, Any]] = {}
+
+
+def _rival_columns(verdict: Verdict, rows: int) -> Sequence[Mapping[str, Any]]:
+    """What the other version said of each row; of one that could not score, only which it was."""
+    if verdict.other_version is None:
+        return [_NO_RIVAL] * rows
+    version = {"rival_version": verdict.other_version}
+    if verdict.other is None:
+        return [version] * rows
+    same = {**version, "rival_ms": round(verdict.other.ms, 3)}
+    return [{**same, "rival_score": score} for score in verdict.other.scores]
 
 
 def label_lines(model: str, truths: Sequence[Truth], observed: datetime) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,13 +12,21 @@ import orjson
 from bundle.ranges import check_moment
 from observability.clock import aware
 from serving.errors import Refused
-from serving.reporting import Truth
 
 MAX_ITEMS: Final = 1_000
 #: how far a caller's clock may be ahead
 AHEAD: Final = timedelta(minutes=5)
 _LONGEST_ID: Final = 64
 _LABEL_FIELDS: Final = frozenset({"prediction_id", "label", "label_time"})
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A label as a caller reported it."""
+
+    prediction_id: str
+    label: int
+    label_time: datetime
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """The versions that are loaded, and the one of each model that answers.
 
-A request reads one reference once and ends on the version that it found, whatever happens meanwhile. A swap
-replaces that reference by another: there is no moment without a version, and none with half of one.
+A request reads one reference once, production and rival together, and ends on what it found, whatever happens
+meanwhile. A swap replaces that reference by another: there is no moment without a version, and none with half of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 from bundle.scorer import Scorer
 from bundle.signature import RawField
-from serving.desired import DesiredState, Wanted
+from serving.desired import DesiredState, ModelState, Wanted
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,35 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """The version that scores the rows of a request beside the one in production."""
+
+    loaded: Loaded
+    #: of the requests, so many are answered by it
+    share: float = 0.0
+    #: whether it was in production before
+    promoted: bool = False
+
+    @property
+    def may_stand_in(self) -> bool:
+        """Whether callers may be told its answers: one that only shadows was promoted by nobody."""
+        return self.promoted or self.share > 0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What answers for a model: the version in production, and its rival during a rollout."""
+
+    production: Loaded
+    rival: Rival | None = None
+
+    @cached_property
+    def same_fields(self) -> bool:
+        """Whether a row that was read for production is read for the rival."""
+        return self.rival is not None and self.rival.loaded.fields == self.production.fields
+
+
+@dataclass(frozen=True)
 class Slots:
     """What answers, at one instant. Immutable; a change makes another one."""
 
@@ -35,7 +65,7 @@ class Slots:
     models: frozenset[str] = frozenset()
     #: models that should have a version in service
     expected: frozenset[str] = frozenset()
-    serving: Mapping[str, Loaded] = field(default_factory=lambda: MappingProxyType({}))
+    serving: Mapping[str, Slot] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def ready(self) -> bool:
@@ -65,17 +95,26 @@ class Shelf:
 
     def arrange(self, desired: DesiredState, before: Slots) -> Slots:
         """The slots that follow: the desired version where it is loaded, else the one that did before."""
-        expected = {wanted.model: wanted for wanted in desired.in_production()}
-        serving: dict[str, Loaded] = {}
-        for model, wanted in expected.items():
-            current = self._loaded.get(wanted) or before.serving.get(model)
+        serving: dict[str, Slot] = {}
+        for state in desired.models:
+            if state.production is None:
+                continue
+            current = self._loaded.get(Wanted.of(state.model, state.production))
             if current is not None:
-                serving[model] = current
+                serving[state.model] = Slot(current, self._rival(state))
+            elif state.model in before.serving:
+                serving[state.model] = Slot(before.serving[state.model].production)
         return Slots(
             models=frozenset(state.model for state in desired.models),
-            expected=frozenset(expected),
+            expected=frozenset(wanted.model for wanted in desired.in_production()),
             serving=MappingProxyType(serving),
         )
+
+    def _rival(self, state: ModelState) -> Rival | None:
+        """The rival where it is loaded; production waits for none."""
+        if state.rival is None or (loaded := self._loaded.get(Wanted.of(state.model, state.rival))) is None:
+            return None
+        return Rival(loaded, state.rival.share, state.rival.promoted)
 
     def let_go(self, needed: Iterable[Wanted], monotonic: float) -> None:
         """Unload what has been neither wanted nor in service for the time that a replaced version is kept."""

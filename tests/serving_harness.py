@@ -56,9 +56,21 @@ class ControlStandIn:
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def want(self, role: str, version: int, manifest: str, model: str = MODEL_ID) -> None:
+    def want(self, role: str, version: int, manifest: str, model: str = MODEL_ID, **rival: Any) -> None:
+        """A version in a role; a rival comes with its share, and whether it was promoted before."""
         state = self._models.setdefault(model, {"production": None, "staging": None})
-        self._models[model] = {**state, role: {"version": version, "manifest": manifest}}
+        self._models[model] = {**state, role: {"version": version, "manifest": manifest, **rival}}
+
+    def end(self, role: str, model: str = MODEL_ID) -> None:
+        """No version in that role."""
+        self._models[model] = {**self._models[model], role: None}
+
+    def promote(self, version: int, manifest: str) -> None:
+        """The version in production and the one before as its rival, in one desired state."""
+        before = self._models[MODEL_ID]["production"]
+        production = {"version": version, "manifest": manifest}
+        rival = {**before, "share": 0.0, "promoted": True}
+        self._models[MODEL_ID] = {"production": production, "staging": None, "rival": rival}
 
     def blob(self, digest: str) -> tuple[int, bytes]:
         self.asked.append(digest)

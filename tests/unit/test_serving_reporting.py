@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle.blobs import BlobStore
+from bundle.columns import Columns
+from bundle.scorer import Scorer
 from observability.events import LabelEvent, PredictionEvent, parse
 from observability.ids import new_id, sample_key
 from observability.spool import SpoolWriter
-from serving.reporting import Answered, Truth, label_lines, prediction_lines, spool_predictions
+from serving.desired import Wanted
+from serving.reporting import Answered, label_lines, prediction_lines, spool_predictions
+from serving.requests import Truth
+from serving.scoring import Scored, Verdict
+from serving.slots import Loaded
+from tests.versions import make_version
 
 NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 TEXT = st.one_of(st.none(), st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40))
@@ -21,25 +31,29 @@ NUMBER = st.floats(width=32)
 INSTANT = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-11)), timezone(timedelta(hours=14))]))
 
 
-@given(st.lists(st.tuples(TEXT, NUMBER, st.floats(0, 1), INSTANT), min_size=1, max_size=5))
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    blobs = BlobStore(tmp_path_factory.mktemp("blobs"))
+    digest = make_version(blobs)
+    return Loaded(Wanted("default/tiny", 3, digest), Scorer.load(blobs, digest))
+
+
+def scored(loaded: Loaded, raw: Sequence[Mapping[str, Any]], features: Columns, scores: list[float]) -> Scored:
+    return Scored(loaded, raw, features, scores, [int(score >= 0.5) for score in scores], 0.25)
+
+
+@given(rows=st.lists(st.tuples(TEXT, NUMBER, st.floats(0, 1), INSTANT), min_size=1, max_size=5))
 def test_every_prediction_line_parses_to_what_was_answered(
-    rows: list[tuple[str | None, float, float, datetime]],
+    loaded: Loaded, rows: list[tuple[str | None, float, float, datetime]]
 ) -> None:
     texts, numbers, scores, times = (list(column) for column in zip(*rows, strict=True))
-    batch = Answered(
-        model="default/tiny",
-        version=3,
-        raw=[{"text": text, "n": number if np.isfinite(number) else None} for text, number, _, _ in rows],
-        features={
-            "n": np.array(numbers, dtype=np.float32),
-            "text": np.array([text or "" for text in texts], dtype=object),
-        },
-        scores=scores,
-        predictions=[int(score >= 0.5) for score in scores],
-        event_times=times,
-        observed=NOW,
-        latency_ms=1.23456,
-    )
+    raw = [{"text": text, "n": number if np.isfinite(number) else None} for text, number, _, _ in rows]
+    features = {
+        "n": np.array(numbers, dtype=np.float32),
+        "text": np.array([text or "" for text in texts], dtype=object),
+    }
+    verdict = Verdict(scored(loaded, raw, features, scores))
+    batch = Answered("default/tiny", verdict, times, observed=NOW, latency_ms=1.23456)
     ids = [new_id() for _ in rows]
 
     events = [parse(line) for line in prediction_lines(batch, ids)]
@@ -50,10 +64,24 @@ def test_every_prediction_line_parses_to_what_was_answered(
         assert event.sample_key == sample_key(ids[row])
         assert event.raw["text"] == texts[row]
         assert event.observed_time == NOW
+        assert (event.version, event.role, event.score_ms) == (3, "production", 0.25)
+        assert (event.rival_version, event.rival_score, event.rival_ms) == (None, None, None)
 
 
-def test_a_missing_event_time_is_the_time_of_the_answer() -> None:
-    (event,) = (parse(line) for line in prediction_lines(_batch(1), ["an-id"]))
+def test_a_line_says_what_the_rival_said_or_that_it_could_not(loaded: Loaded) -> None:
+    given, other = (scored(loaded, [{}, {}], {"n": np.ones(2, np.float32)}, s) for s in ([0.1, 0.2], [0.3, 0.4]))
+    answered = Verdict(given, "canary", 2, other)
+    events = [parse(line) for line in prediction_lines(_said(answered), ["a", "b"])]
+    assert [(e.role, e.score, e.rival_version, e.rival_score, e.rival_ms) for e in events] == [
+        ("canary", 0.1, 2, 0.3, 0.25),
+        ("canary", 0.2, 2, 0.4, 0.25),
+    ]
+    (failed, _) = (parse(line) for line in prediction_lines(_said(Verdict(given, "production", 2, None)), ["a", "b"]))
+    assert (failed.rival_version, failed.rival_score, failed.rival_ms) == (2, None, None)
+
+
+def test_a_missing_event_time_is_the_time_of_the_answer(loaded: Loaded) -> None:
+    (event,) = (parse(line) for line in prediction_lines(_batch(loaded, 1), ["an-id"]))
     assert isinstance(event, PredictionEvent)
     assert event.event_time == event.observed_time == NOW
 
@@ -72,9 +100,9 @@ def test_label_lines_parse_and_carry_the_sample_key_of_their_prediction() -> Non
         assert event.id != truth.prediction_id
 
 
-def test_a_full_spool_says_how_many_it_refused(tmp_path: Path) -> None:
+def test_a_full_spool_says_how_many_it_refused(loaded: Loaded, tmp_path: Path) -> None:
     with SpoolWriter(tmp_path / "spool", quota_bytes=1_500) as spool:
-        lines = prediction_lines(_batch(3), ["a", "b", "c"])
+        lines = prediction_lines(_batch(loaded, 3), ["a", "b", "c"])
         assert spool_predictions(spool, lines) == 0
         assert spool_predictions(spool, lines) == 3
 
@@ -84,15 +112,10 @@ def test_ids_of_a_batch_are_unique(rows: int) -> None:
     assert len({new_id() for _ in range(rows)}) == rows
 
 
-def _batch(rows: int) -> Answered:
-    return Answered(
-        model="default/tiny",
-        version=1,
-        raw=[{"text": "x"}] * rows,
-        features={"n": np.ones(rows, dtype=np.float32)},
-        scores=[0.25] * rows,
-        predictions=[0] * rows,
-        event_times=None,
-        observed=NOW,
-        latency_ms=0.5,
-    )
+def _batch(loaded: Loaded, rows: int) -> Answered:
+    features = {"n": np.ones(rows, dtype=np.float32)}
+    return _said(Verdict(scored(loaded, [{"text": "x"}] * rows, features, [0.25] * rows)))
+
+
+def _said(verdict: Verdict) -> Answered:
+    return Answered("default/tiny", verdict, None, observed=NOW, latency_ms=0.5)

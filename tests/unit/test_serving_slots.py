@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bundle.blobs import BlobStore
 from bundle.scorer import Scorer
@@ -26,11 +27,15 @@ def wanted(version: int) -> Wanted:
     return Wanted(MODEL, version, f"{version:064x}")
 
 
-def desired(production: int | None, staging: int | None = None) -> DesiredState:
+def desired(
+    production: int | None, staging: int | None = None, rival: int | None = None, **rest: object
+) -> DesiredState:
     def ref(version: int | None) -> dict[str, object] | None:
         return None if version is None else {"version": version, "manifest": wanted(version).manifest}
 
     state = {"model": MODEL, "production": ref(production), "staging": ref(staging)}
+    if rival is not None:
+        state["rival"] = {**(ref(rival) or {}), **rest}
     return DesiredState.model_validate({"models": [state], "a field of a later release": 1})
 
 
@@ -43,9 +48,9 @@ def test_a_version_answers_only_when_it_is_loaded_and_the_one_before_until_then(
     assert slots.ready
     slots = shelf.arrange(desired(2), slots)
     assert slots.ready
-    assert slots.serving[MODEL].wanted == wanted(1)
+    assert slots.serving[MODEL].production.wanted == wanted(1)
     shelf.add(Loaded(wanted(2), scorer))
-    assert shelf.arrange(desired(2), slots).serving[MODEL].wanted == wanted(2)
+    assert shelf.arrange(desired(2), slots).serving[MODEL].production.wanted == wanted(2)
 
 
 def test_a_staged_version_is_loaded_and_does_not_answer(scorer: Scorer) -> None:
@@ -55,6 +60,36 @@ def test_a_staged_version_is_loaded_and_does_not_answer(scorer: Scorer) -> None:
     assert list(desired(None, staging=2).wanted()) == [wanted(2)]
     assert slots.ready
     assert slots.serving == {}
+
+
+def test_a_rival_scores_beside_the_version_in_production_once_both_are_loaded(scorer: Scorer) -> None:
+    shelf = Shelf(900)
+    told = desired(1, rival=2, share=0.2)
+    assert list(told.wanted()) == [wanted(1), wanted(2)]
+    shelf.add(Loaded(wanted(1), scorer))
+    assert shelf.arrange(told, Slots()).serving[MODEL].rival is None
+    shelf.add(Loaded(wanted(2), scorer))
+    rival = shelf.arrange(told, Slots()).serving[MODEL].rival
+    assert rival is not None
+    assert (rival.loaded.wanted, rival.share, rival.promoted) == (wanted(2), 0.2, False)
+
+
+def test_a_version_that_waits_for_its_successor_has_no_rival_meanwhile(scorer: Scorer) -> None:
+    shelf = Shelf(900)
+    shelf.add(Loaded(wanted(1), scorer))
+    slots = shelf.arrange(desired(1), Slots())
+    watching = shelf.arrange(desired(2, rival=1, promoted=True), slots).serving[MODEL]
+    assert (watching.production.wanted, watching.rival) == (wanted(1), None)
+
+
+def test_a_version_that_is_wanted_twice_is_loaded_once() -> None:
+    assert list(desired(1, staging=2, rival=2).wanted()) == [wanted(1), wanted(2)]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValidationError):
+        desired(1, rival=2, share=share)
 
 
 def test_a_model_taken_out_of_service_answers_no_more(scorer: Scorer) -> None:
