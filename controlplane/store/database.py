@@ -1,55 +1,55 @@
-"""The connection to the state of record: SQLite in WAL mode now, PostgreSQL by another URL."""
+"""The connection to the state of record: SQLite in WAL mode, or PostgreSQL by another URL."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, event, func, inspect, text
-from sqlalchemy.schema import CreateColumn
-from sqlmodel import Session, SQLModel, col, create_engine, select, update
+from sqlalchemy import Connection, Engine, event, func
+from sqlmodel import Session, col, create_engine, select, update
 
-from controlplane import tables
 from controlplane.acts import GENESIS, Act, chained
+from controlplane.migrations import migrate, require_schema
 from controlplane.tables import AuditEntry, AuditHead, Json, Model, OutboxEntry
 from controlplane.tables.columns import EPOCH
 from observability.clock import Clock, SystemClock
 from observability.events import ControlKind
 from observability.ids import new_id
 
-BUSY_SECONDS = 30
+BUSY_SECONDS: Final = 30
+#: connections that one process keeps, and as many again for a moment
+POOL_SIZE: Final = 10
 #: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer
-SESSION = "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+SESSION: Final = (
+    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+)
 
 
-def open_engine(url: str) -> Engine:
-    """An engine whose tables exist. On SQLite several processes may use the file at the same time."""
-    if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-        _prepare_sqlite(engine)
+def open_engine(url: str, migrating: bool = True) -> Engine:
+    """An engine on this release's schema. On either database several processes may use it at the same time.
+
+    A schema of an older release is brought here first; with `migrating=False` it raises SchemaBehind instead.
+    """
+    engine = connect(url)
+    if migrating:
+        migrate(engine)
     else:
-        engine = create_engine(url, pool_pre_ping=True, pool_size=10, connect_args={"options": SESSION})
-    with engine.execution_options(writes=True).begin() as connection:
-        SQLModel.metadata.create_all(connection, tables=tables.ALL)
-        for table in tables.ALL:
-            _add_what_is_new(connection, table)
+        require_schema(engine)
     return engine
 
 
-def _add_what_is_new(connection: Connection, table: Table) -> None:
-    """Columns and indexes that an older release did not have; a new column needs a server default or may be null."""
-    there = inspect(connection)
-    known = {column["name"] for column in there.get_columns(table.name)}
-    for column in table.columns:
-        if column.name not in known:
-            declared = CreateColumn(column).compile(connection)
-            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {declared}"))
-    indexed = {index["name"] for index in there.get_indexes(table.name)}
-    for index in table.indexes:
-        if index.name not in indexed:
-            index.create(connection)
+def connect(url: str) -> Engine:
+    """An engine on whatever schema there is."""
+    if not url.startswith("sqlite"):
+        return create_engine(
+            url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, pool_timeout=BUSY_SECONDS,
+            connect_args={"options": SESSION, "connect_timeout": 10},
+        )  # fmt: skip
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    _prepare_sqlite(engine)
+    return engine
 
 
 def _prepare_sqlite(engine: Engine) -> None:
