@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, exists, or_, select
 
 from controlplane.errors import NotFound, NothingToRollBackTo
 from controlplane.gate import GateVerdict
-from controlplane.lifecycle import ON_ITS_WAY, VERSION_TRANSITIONS, VersionState, advance
+from controlplane.lifecycle import DEPLOYED, ON_ITS_WAY, VERSION_TRANSITIONS, RolloutState, VersionState, advance
 from controlplane.store.database import Database
-from controlplane.tables import GateRecord, Version
+from controlplane.tables import GateRecord, Rollout, Version
 from observability.ids import new_id
 
 
@@ -60,10 +60,15 @@ class Versions(Database):
             return session.exec(query.order_by(col(Version.id))).all()
 
     def deployed(self) -> Sequence[Version]:
-        """Every version that serving should have loaded: production and staging."""
-        states = (VersionState.PRODUCTION, VersionState.STAGING)
+        """Every version that serving should have loaded: those on their way through it, in production, and those that a
+        watched version replaced, which may have to come back.
+        """
+        watched = exists().where(
+            col(Rollout.model) == col(Version.model), col(Rollout.champion) == col(Version.number),
+            col(Rollout.state) == RolloutState.WATCHING,
+        )  # fmt: skip
         with self._reading() as session:
-            query = select(Version).where(col(Version.state).in_(states))
+            query = select(Version).where(or_(col(Version.state).in_(DEPLOYED), watched))
             return session.exec(query.order_by(col(Version.model), col(Version.number))).all()
 
     def record_gate(self, version: Version, verdict: GateVerdict, now: datetime) -> Version:
