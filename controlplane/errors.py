@@ -8,8 +8,12 @@ ControlPlaneError
 │   │   ├── NothingToRollBackTo
 │   │   ├── ClockNotReplayed
 │   │   ├── Frozen             a person holds the model's rollouts
-│   │   └── KeyReused          another request came under this Idempotency-Key, or the same is being worked on
+│   │   ├── NameTaken          a token of this name lets somebody in
+│   │   ├── KeyReused          another request came under this Idempotency-Key
+│   │   ├── KeyBusy            the same request is being worked on
+│   │   └── AnswerLost         the request was carried out, but its answer is not known
 │   ├── Changed                If-Match: the thing is not as the caller saw it
+│   ├── BadCursor              (of a list) not one that this list gave
 │   ├── SpecRefused
 │   ├── EgressRefused          an address that may not be called
 │   └── Denied
@@ -19,8 +23,10 @@ ControlPlaneError
 │       └── TooManyAttempts
 ├── Unsafe                     the settings would start something that others can get into
 ├── SchemaBehind               the database's schema is not this release's
+├── Busy                       the database could not take it now; nothing was changed
 ├── NotDelivered               a channel did not take a notification; it is tried again
 ├── NotDeciding                the API answers, but nothing is decided
+├── Unavailable                the database does not answer, or another change was in the way
 ├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
 ├── BrokenEvidence             stored bytes that a decision needs are not there or not readable
 ├── Unreachable                (client) the control plane does not answer
@@ -89,10 +95,28 @@ class Frozen(Conflict):
     code = "frozen"
 
 
+class NameTaken(Conflict):
+    """A token of this name lets somebody in: revoke it, or choose another name."""
+
+    code = "name_taken"
+
+
 class KeyReused(Conflict):
     """Another request came under this Idempotency-Key: send a new key with a new request."""
 
     code = "key_reused"
+
+
+class KeyBusy(Conflict):
+    """A request under this Idempotency-Key is being worked on: repeat it in a moment."""
+
+    code = "key_busy"
+
+
+class AnswerLost(Conflict):
+    """This request was carried out before, but its answer was not kept: read what it changed."""
+
+    code = "answer_lost"
 
 
 class Changed(Refused):
@@ -100,6 +124,13 @@ class Changed(Refused):
 
     code = "changed"
     status = 412
+
+
+class BadCursor(Refused):
+    """This is no cursor of this list: begin without one, and take `next` from each answer."""
+
+    code = "bad_cursor"
+    status = 422
 
 
 class EgressRefused(Refused):
@@ -142,7 +173,7 @@ class BadSignature(Denied):
 
 
 class TooManyAttempts(Denied):
-    """Too many wrong tokens from this address: wait a minute."""
+    """Too many wrong tokens from this address or for this account: wait a minute."""
 
     code = "too_many_attempts"
     status = 429
@@ -160,6 +191,13 @@ class SchemaBehind(ControlPlaneError):
     code = "schema_behind"
 
 
+class Busy(ControlPlaneError):
+    """The database could not take this now; nothing was changed: try again."""
+
+    code = "busy"
+    status = 503
+
+
 class NotDelivered(ControlPlaneError):
     """A channel did not take a notification."""
 
@@ -170,6 +208,13 @@ class NotDeciding(ControlPlaneError):
     """Requests are answered, but nothing is decided: see the log of the control plane."""
 
     code = "not_ready"
+    status = 503
+
+
+class Unavailable(ControlPlaneError):
+    """The database does not answer, or another change was in the way: nothing was changed, try again in a moment."""
+
+    code = "unavailable"
     status = 503
 
 

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, Unavailable
 from controlplane.lifecycle import IllegalTransition
 
 LOG: Final = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def of_error(error: ControlPlaneError) -> JSONResponse:
     response = failure(error.status, error.code, error.message, error.details)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
     return response
 
 
@@ -37,6 +40,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(IllegalTransition, _illegal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OperationalError, _database)
 
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -60,9 +64,19 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return failure(422, "invalid", f"{first['field']}: {first['message']}", {"problems": problems})
 
 
-def _http(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+def of_http(error: HTTPException) -> JSONResponse:
+    """The answer to an error of the framework."""
     code = _CODES.get(error.status_code, "refused")
     response = failure(error.status_code, code, str(error.detail))
     response.headers.update(error.headers or {})
     return response
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    return of_http(error)
+
+
+def _database(request: Request, error: Exception) -> JSONResponse:
+    LOG.error("%s %s: %s", request.method, request.url.path, error)
+    return of_error(Unavailable())

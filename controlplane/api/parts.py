@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from bundle.blobs import BlobStore
 from controlplane.auth import Authenticator
@@ -35,10 +36,40 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
-def _model_id(ns: Annotated[str, Path(max_length=63)], slug: Annotated[str, Path(max_length=63)]) -> str:
+#: what a name of a model is made of: anything else is no model's
+Part = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
+
+
+def _model_id(ns: Part, slug: Part) -> str:
     return f"{ns}/{slug}"
 
 
+def _known_model(parts: TheParts, model_id: TheModel) -> str:
+    parts.store.demand_model(model_id)
+    return model_id
+
+
 TheParts = Annotated[Parts, Depends(_parts)]
+#: the model that the path names, be it there or not
 TheModel = Annotated[str, Depends(_model_id)]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+#: the model that the path names, which is there
+KnownModel = Annotated[str, Depends(_known_model)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="rows of the page, at most")]
+#: a filter: the column holds exactly this
+Exactly = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Number = Annotated[int | None, Query(ge=0, le=2**31 - 1)]
+#: why somebody changes something, as it is kept
+Sentence = Annotated[str, StringConstraints(max_length=500), StringConstraints(strip_whitespace=True)]
+Why = Annotated[Sentence, Field(min_length=1, description="why: it is kept")]
+
+
+class Asked(BaseModel):
+    """What a change is asked with; a field that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(Asked):
+    """Why it is done: it is kept, with who did it."""
+
+    reason: Why

@@ -5,20 +5,25 @@ each verb.
 from __future__ import annotations
 
 from controlplane.store.alerts import Alerts
-from controlplane.store.counts import Counting, Counts
+from controlplane.store.answers import Answers
+from controlplane.store.counts import Counts
 from controlplane.store.database import open_engine
 from controlplane.store.decisions import Decisions
 from controlplane.store.fleet import Fleet
 from controlplane.store.holds import Holds
 from controlplane.store.models import Models, spec_of
 from controlplane.store.people import People
+from controlplane.store.reading import Reading
 from controlplane.store.rollouts import Rollouts
 from controlplane.store.runs import Runs
+from controlplane.store.standings import Standings
 from controlplane.store.versions import Versions
 from controlplane.store.windows import Windows
 
 __all__ = ["Counts", "Store", "open_engine", "spec_of"]
 
 
-class Store(Models, Holds, Versions, Rollouts, Windows, Decisions, Runs, Alerts, Fleet, People, Counting):
+class Store(
+    Answers, Models, Holds, Versions, Rollouts, Windows, Decisions, Runs, Alerts, Fleet, People, Standings, Reading
+):
     """The state of record. `Store(open_engine(url))`."""

@@ -80,7 +80,7 @@ def test_the_status_tells_everything_that_is_going_on(client, world):
     }  # fmt: skip
     assert status["watermark"] == status["decided_until"] == status["monitored_until"] == "2021-01-01T00:00:00Z"
     assert status["counts"]["firings"] == {"data": 0, "schedule": 0, "metric": 0, "manual": 2, "webhook": 0}
-    assert status["counts"]["runs"] == {"asked": 1, "running": 0, "succeeded": 1, "failed": 0}
+    assert status["counts"]["runs"] == {"asked": 1, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0}
     assert status["instances"][0]["id"] == "serving-1" and status["labelled_new"] == 17
     assert client.get("/api/v1/models").json()["models"] == [status]
 

@@ -1,0 +1,129 @@
+"""Idempotency keys: the same change under the same key is made once, and its answer is given again.
+
+A change that was refused releases its key, so that it may be tried again. A change that was made while the process
+died is known from its own transaction; it is made again only where that does no harm (PUT, DELETE).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Final
+
+from anyio import to_thread
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from controlplane.api.conditional import API, CHANGES
+from controlplane.api.failures import failure, of_error, of_http
+from controlplane.api.hearing import Heard, hear
+from controlplane.errors import Conflict, KeyBusy
+from controlplane.store import Store
+from controlplane.store.answers import CARRIED_OUT, used_key
+
+KEY: Final = re.compile(r"[\x21-\x7e]{8,128}")
+REPEATABLE: Final = frozenset({"PUT", "DELETE"})
+#: what these answer is a secret that is shown once: it is not kept, not even for a repetition
+SHOWN_ONCE: Final = re.compile(r"^/api/v1/(tokens|models/[^/]+/[^/]+/hook-secret)$")
+
+
+class Idempotent:
+    """Changes of the API under a key."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        self._app = app
+        self._store = store
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        said = Headers(scope=scope).get("idempotency-key") if scope["type"] == "http" else None
+        if said is None or scope["method"] not in CHANGES or not scope["path"].startswith(API):
+            await self._app(scope, receive, send)
+            return
+        if not KEY.fullmatch(said):
+            message = "header.idempotency-key: 8 to 128 characters of ASCII without spaces, such as a UUID"
+            await failure(422, "invalid", message)(scope, receive, send)
+            return
+        try:
+            body = await _whole(receive)
+        except HTTPException as error:
+            await of_http(error)(scope, receive, send)
+            return
+        await self._once(_digest(_who(scope), said), body, scope, receive, send)
+
+    async def _once(self, key: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = _digest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), body.hex())
+        try:
+            claim = self._store.claim_answer
+            known = await to_thread.run_sync(claim, key, asked, scope["method"] in REPEATABLE)
+        except Conflict as error:
+            response = of_error(error)
+            if isinstance(error, KeyBusy):
+                response.headers["Retry-After"] = "1"
+            await response(scope, receive, send)
+            return
+        if known is not None:
+            await _again(known.status or 200, known.body)(scope, receive, send)
+            return
+        answer = await self._carry_out(key, body, scope, receive, send)
+        if answer is not None:
+            await answer.send(send)
+
+    async def _carry_out(self, key: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> Heard | None:
+        token, kept = used_key.set(key), False
+        try:
+            answer = await hear(self._app, scope, _said(body, receive), send)
+            if answer is not None and answer.status < 300:
+                shown_once = SHOWN_ONCE.match(scope["path"])
+                said = (CARRIED_OUT, None) if shown_once else (answer.status, _json(answer.body))
+                await to_thread.run_sync(self._store.keep_answer, key, *said)
+                kept = True
+            return answer
+        finally:
+            used_key.reset(token)
+            if not kept:
+                await to_thread.run_sync(self._store.release_answer, key)
+
+
+def _who(scope: Scope) -> str:
+    caller = scope.get("state", {}).get("caller")
+    return str(getattr(caller, "token_id", None) or getattr(caller, "name", ""))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _json(body: bytes) -> Any:  # noqa: ANN401 - what a route answered
+    return json.loads(body) if body else None
+
+
+def _again(status: int, body: dict[str, Any] | None) -> Response:
+    response = Response(status_code=status) if body is None else JSONResponse(body, status_code=status)
+    response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+async def _whole(receive: Receive) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        body.extend(message.get("body", b""))
+        more = bool(message.get("more_body", False))
+    return bytes(body)
+
+
+def _said(body: bytes, receive: Receive) -> Receive:
+    """The body again, for the route; after it what comes from the caller."""
+    told = False
+
+    async def telling() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return telling
