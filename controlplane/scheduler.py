@@ -15,6 +15,8 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
+from controlplane.errors import Busy
+
 LOG: Final = logging.getLogger(__name__)
 #: so many intervals, but not less than so many seconds, may pass without a tick that ended well: one may take long
 PATIENCE_INTERVALS: Final = 10
@@ -71,9 +73,9 @@ class Ticker:
         """One tick; how it ended is remembered."""
         try:
             self._tick()
-        except OperationalError as error:
+        except (OperationalError, Busy) as error:
             self._failure = type(error).__name__
-            LOG.warning("the database did not take this tick, the next one tries again: %s", error.orig)
+            LOG.warning("the database did not take this tick, the next one tries again: %s", error.__cause__ or error)
         except Exception as error:
             self._failure = type(error).__name__
             raise  # to the scheduler, which logs it and goes on

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event, func
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, create_engine, select, update
 
 from controlplane.acts import GENESIS, Act, chained
+from controlplane.errors import Busy
 from controlplane.migrations import migrate, require_schema
 from controlplane.tables import AuditEntry, AuditHead, Json, Model, OutboxEntry
-from controlplane.tables.columns import EPOCH
+from controlplane.tables.columns import EPOCH, Utc
 from observability.clock import Clock, SystemClock
 from observability.events import ControlKind
 from observability.ids import new_id
 
 BUSY_SECONDS: Final = 30
+#: SQLSTATE of what passes: connection lost, serialization and deadlock, resources, locks, shutting down or starting
+PASSING_STATES: Final = ("08", "40", "53", "55P03", "57")
 #: connections that one process keeps, and as many again for a moment
 POOL_SIZE: Final = 10
 #: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer
@@ -83,12 +88,14 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
-        with Session(self._engine, expire_on_commit=False) as session:
+        """A transaction that only reads. Raises Busy."""
+        with _unless_busy(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+        """A transaction that is committed at the end. Raises Busy, and then nothing was changed."""
+        with _unless_busy(), Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def _touch(self, session: Session, model: str) -> None:
@@ -122,11 +129,33 @@ class Database:
 
 
 def database_now(session: Session) -> datetime:
-    """The database's time: the one clock that all holders of leases share."""
-    now: datetime = session.exec(select(func.now())).one()
-    return now.replace(tzinfo=UTC) if now.tzinfo is None else now
+    """The database's time, to the millisecond: the one clock that all holders of leases share.
+
+    On PostgreSQL it is that of the statement, not of the transaction, which may have waited for a lock.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return session.exec(select(func.strftime("%Y-%m-%d %H:%M:%f", "now", type_=Utc()))).one()
+    return session.exec(select(func.clock_timestamp(type_=Utc()))).one()
 
 
 def lease_end(session: Session, lease: timedelta) -> datetime:
     """Until when a lease taken now is held."""
     return database_now(session) + lease
+
+
+@contextmanager
+def _unless_busy() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        if is_passing(error):
+            raise Busy from error
+        raise
+
+
+def is_passing(error: OperationalError) -> bool:
+    """Whether the same may go well the next time: a deadlock, a lock that was not to be had, a lost connection."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(PASSING_STATES)
+    return error.connection_invalidated or "locked" in str(error.orig) or not isinstance(error.orig, sqlite3.Error)
