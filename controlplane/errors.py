@@ -14,6 +14,7 @@ ControlPlaneError
 │   │   └── AnswerLost         the request was carried out, but its answer is not known
 │   ├── Changed                If-Match: the thing is not as the caller saw it
 │   ├── BadCursor              (of a list) not one that this list gave
+│   ├── TooLong                a body has more bytes than may be read
 │   ├── SpecRefused
 │   ├── EgressRefused          an address that may not be called
 │   └── Denied
@@ -131,6 +132,13 @@ class BadCursor(Refused):
 
     code = "bad_cursor"
     status = 422
+
+
+class TooLong(Refused):
+    """The body has more bytes than may be read."""
+
+    code = "too_large"
+    status = 413
 
 
 class EgressRefused(Refused):
