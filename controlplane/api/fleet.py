@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from bundle.signature import ModelId
 from controlplane.api.parts import TheParts
 from controlplane.errors import NotFound
-from controlplane.lifecycle import VersionState
+from controlplane.lifecycle import RolloutState, VersionState
 from controlplane.store import Store
+from controlplane.tables import Rollout, Version
 
 router = APIRouter(prefix="/api/v1")
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -47,13 +49,50 @@ class InstanceReport(_Said):
     failed: list[FailedLoad] = Field(default_factory=list, max_length=10_000)
 
 
+def wanted_versions(versions: Iterable[Version], rollouts: Iterable[Rollout]) -> list[dict[str, Any]]:
+    """For each model that has one: the version in production, the one that is loading, and the rival with its share.
+
+    Both lists may be of different instants: a rollout that does not fit the versions names nothing.
+    """
+    models: dict[str, dict[int, Version]] = {}
+    for version in versions:
+        models.setdefault(version.model, {})[version.number] = version
+    under_way = {rollout.model: rollout for rollout in rollouts}
+    return [_slots(model, deployed, under_way.get(model)) for model, deployed in models.items()]
+
+
+def _slots(model: str, deployed: Mapping[int, Version], rollout: Rollout | None) -> dict[str, Any]:
+    by_state = {version.state: version for version in deployed.values()}
+    production, staging = by_state.get(VersionState.PRODUCTION), by_state.get(VersionState.STAGING)
+    rival = None
+    if rollout is not None and production is not None:
+        rival = _rival(deployed, production, rollout)
+    return {
+        "model": model,
+        "production": _ref(production) if production else None,
+        "staging": _ref(staging) if staging else None,
+        "rival": rival,
+    }
+
+
+def _rival(deployed: Mapping[int, Version], production: Version, rollout: Rollout) -> dict[str, Any] | None:
+    watching = rollout.state is RolloutState.WATCHING
+    if not watching and rollout.state not in (RolloutState.SHADOW, RolloutState.CANARY):
+        return None
+    version = deployed.get(rollout.champion or 0) if watching else deployed.get(rollout.version)
+    if version is None or version.number == production.number:
+        return None
+    share = rollout.share if rollout.state is RolloutState.CANARY else 0.0
+    return {**_ref(version), "share": share, "promoted": watching}
+
+
+def _ref(version: Version) -> dict[str, Any]:
+    return {"version": version.number, "manifest": version.manifest}
+
+
 def desired_state(store: Store) -> dict[str, Any]:
     """What every serving instance should have loaded, and the tokens it may take."""
-    models: dict[str, dict[str, Any]] = {}
-    for version in store.deployed():
-        slots = models.setdefault(version.model, {"model": version.model, "production": None, "staging": None})
-        slot = "production" if version.state is VersionState.PRODUCTION else "staging"
-        slots[slot] = {"version": version.number, "manifest": version.manifest}
+    models = wanted_versions(store.deployed(), store.rollouts_under_way())
     tokens = [
         {
             "sha256": token.sha256,
@@ -63,7 +102,7 @@ def desired_state(store: Store) -> dict[str, Any]:
         for token in store.tokens()
         if "predict" in token.scopes
     ]
-    return {"models": list(models.values()), "tokens": tokens}
+    return {"models": models, "tokens": tokens}
 
 
 @router.get("/serving/desired")
