@@ -12,13 +12,17 @@ from controlplane.work import Work
 
 
 def reconcile_rules(work: Work, now: datetime) -> None:
-    """Ask the rules of every model that is due."""
-    for model in work.store.due_models(now):
-        apart(f"the rules of {model.id}", partial(_decide, work, model, now))
+    """Ask the rules of every model that is due, and let each sleep until time alone changes an answer."""
+    last = ""
+    while models := work.store.due_models(now, last):
+        for model in models:
+            apart(f"the rules of {model.id}", partial(_decide, work, model, now))
+        last = models[-1].id
     work.store.mark_ticked(now)
 
 
 def _decide(work: Work, model: Model, now: datetime) -> None:
-    if apply_rules(work.store, model, now) is not None:
+    applied = apply_rules(work.store, model, now)
+    if applied.run is not None:
         work.at("fired")
-    work.store.mark_decided(model.id, model.changes, now, now)
+    work.store.mark_decided(model.id, model.changes, applied.wakes_at, now)

@@ -3,43 +3,79 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from controlplane.budget import Spent
+from controlplane.conditions import causes
+from controlplane.facts import Facts, Held, WindowFacts, WindowRule
 from controlplane.lifecycle import VersionState
-from controlplane.rules import Facts, WindowFacts, WindowRule
 from controlplane.store import Store
 from controlplane.tables import Json, ScoredWindow, TrainingRun, Version
-from pipeline.contract.rulespec import MetricRule, Rule
+from pipeline.contract.rulespec import Budget, MetricRule, Rule, ScheduleRule, VolumeRule
+
+#: windows that a rule judges at one tick
+AT_ONCE: Final = 50
+#: what a version that is on its way is going through, in words
+DOING: Final[Mapping[VersionState, str]] = {
+    VersionState.CANDIDATE: "is being judged by the gate",
+    VersionState.AWAITING_APPROVAL: "awaits approval",
+    VersionState.STAGING: "is being loaded by serving",
+    VersionState.SHADOW: "is in shadow",
+    VersionState.CANARY: "is in canary",
+}
 
 
-def gather(store: Store, model_id: str, now: datetime, rules: Iterable[Rule] = ()) -> Facts:
-    """The model's level at this instant, with the windows that these rules have to judge."""
+def gather(
+    store: Store, model_id: str, now: datetime, rules: Sequence[Rule] = (), budget: Budget | None = None
+) -> Facts:
+    """The model's level at this instant: what these rules judge, and what could keep them from firing."""
     production = store.production(model_id)
-    windows: dict[str, tuple[WindowFacts, ...]] = {}
-    labelled_new = None
-    if production is not None:
-        windows = {rule.name: _windows(store, production, rule, now) for rule in rules if isinstance(rule, WindowRule)}
+    observation = None
+    if production is not None and _any(rules, VolumeRule):
         observation = store.observation(model_id, production.number)
-        labelled_new = observation.labelled_new if observation else None
-    return Facts(
+    scheduled = _any(rules, ScheduleRule)
+    windows = _windows(store, production, rules, now) if production else {}
+    facts = Facts(
         now=now,
         version=production.number if production else None,
-        in_service_since=store.in_service_since(model_id),
+        in_service_since=store.in_service_since(model_id) if scheduled else None,
         windows=windows,
-        labelled_new=labelled_new,
+        more=any(sum(window.judge for window in each) >= AT_ONCE for each in windows.values()),
+        labelled_new=observation.labelled_new if observation else None,
         busy=busy(store.active_run(model_id), store.on_their_way(model_id)),
-        last_asked_at=store.last_asked_at(model_id, now),
-        schedule_starts=store.schedule_starts(model_id),
-        fired=store.fired_causes(model_id),
+        last_asked_at=store.last_asked_at(model_id, now) if rules else None,
+        schedule_starts=store.schedule_starts(model_id) if scheduled else {},
+        holds={hold.what: Held(hold.by, hold.why, hold.until) for hold in store.holds(model_id, now)} if rules else {},
+        budget=budget or Budget(),
+        spent=store.spent(model_id, now) if budget and budget != Budget() else Spent(),
     )
+    presentable = {(rule.name, cause) for rule in rules for cause in causes(rule, facts)}
+    dry = [rule.name for rule in rules if rule.dry_run]
+    return replace(facts, fired=store.fired_causes(model_id, presentable, dry))
 
 
-def _windows(store: Store, production: Version, rule: WindowRule, now: datetime) -> tuple[WindowFacts, ...]:
+def _any(rules: Iterable[Rule], kind: type) -> bool:
+    return any(isinstance(rule, kind) for rule in rules)
+
+
+def _windows(
+    store: Store, production: Version, rules: Iterable[Rule], now: datetime
+) -> dict[str, tuple[WindowFacts, ...]]:
+    return {rule.name: _to_judge(store, production, rule, now) for rule in rules if isinstance(rule, WindowRule)}
+
+
+def _to_judge(store: Store, production: Version, rule: WindowRule, now: datetime) -> tuple[WindowFacts, ...]:
+    """The windows to judge, and among them, not to judge, those before each that its hysteresis looks at."""
     since, settled = production.promoted_at or now, isinstance(rule, MetricRule)
-    rows = store.to_judge(production, since, rule.name, rule.monitor, settled)
-    return tuple(window_facts(row) for row in rows)
+    judged = store.to_judge(production, since, rule.name, rule.monitor, settled, AT_ONCE)
+    before = store.windows_before(judged, since, settled, rule.hold.of - 1) if rule.hold.of > 1 else []
+    ids = {window.id for window in judged}
+    rows = {window.id: window for window in (*before, *judged)}
+    in_order = sorted(rows.values(), key=lambda window: (window.until_time, window.until_id))
+    return tuple(replace(window_facts(window), judge=window.id in ids) for window in in_order)
 
 
 def busy(run: TrainingRun | None, on_their_way: Iterable[Version]) -> str | None:
@@ -47,8 +83,7 @@ def busy(run: TrainingRun | None, on_their_way: Iterable[Version]) -> str | None
     if run is not None:
         return f"run {run.key} is {run.state}"
     for version in on_their_way:
-        doing = "loaded by serving" if version.state is VersionState.STAGING else "judged by the gate"
-        return f"version {version.number} is being {doing}"
+        return f"version {version.number} {DOING[version.state]}"
     return None
 
 

@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
+from controlplane.acts import Act
 from controlplane.errors import RunActive
 from controlplane.evidence import gather
-from controlplane.rules import MANUAL, Decision, decide, decide_manual
+from controlplane.rules import MANUAL, Decision, decide_all, decide_manual, wakes_at
 from controlplane.store import Store, spec_of
 from controlplane.tables import Model, TrainingRun, Version
 from observability.ids import new_id
 from pipeline.contract.training import TrainingRequest
 
 
-def apply_rules(store: Store, model: Model, now: datetime) -> TrainingRun | None:
-    """Ask every rule of the model; store what is new. At most one of them fires, and its run is returned."""
-    rules = spec_of(model).rules
-    facts = gather(store, model.id, now, rules)
-    for rule in rules:
-        for decision in decide(rule, facts):
-            if decision.outcome == "fire":
-                run = fire(store, model, decision, now)
-                if run is not None:
-                    return run
-            else:
-                store.record_wait(model.id, decision, facts.version, now)
-    return None
+@dataclass(frozen=True)
+class Applied:
+    """What came of asking a model's rules."""
+
+    #: the run of the one that fired
+    run: TrainingRun | None
+    #: when time alone changes what any of them says
+    wakes_at: datetime
 
 
-def ask(store: Store, model_id: str, request_id: str, reason: str, now: datetime) -> TrainingRun:
+def apply_rules(store: Store, model: Model, now: datetime) -> Applied:
+    """Ask every rule of the model; store what is new. At most one of them fires."""
+    spec = spec_of(model)
+    facts = gather(store, model.id, now, spec.rules, spec.budget)
+    decisions = list(decide_all(spec.rules, facts))
+    place = next((place for place, each in enumerate(decisions) if each.outcome == "fire"), len(decisions))
+    before, firing, after = decisions[:place], decisions[place : place + 1], decisions[place + 1 :]
+    store.record_waits(model.id, before, facts.version, now)
+    run = fire(store, model, firing[0], now) if firing else None
+    store.record_waits(model.id, after, facts.version, now)
+    return Applied(run, wakes_at(spec.rules, facts, decisions))
+
+
+def ask(
+    store: Store,
+    model_id: str,
+    request_id: str,
+    reason: str,
+    now: datetime,
+    act: Act | None = None,
+    rule: str = MANUAL,
+) -> TrainingRun:
     """The run that this request asks for; asking again with the same id gives the same run.
 
     Raises NotFound, or RunActive where the model is busy: the request may then be repeated later.
     """
     model = store.model(model_id)
-    known = store.run_of_cause(model_id, MANUAL, request_id)
+    known = store.run_of_cause(model_id, rule, request_id)
     if known is not None:
         return known
     facts = gather(store, model_id, now)
-    decision = decide_manual(request_id, reason, facts)
-    run = fire(store, model, decision, now) if decision.outcome == "fire" else None
-    run = run or store.run_of_cause(model_id, MANUAL, request_id)
+    decision = decide_manual(request_id, reason, facts, rule)
+    run = fire(store, model, decision, now, act) if decision.outcome == "fire" else None
+    run = run or store.run_of_cause(model_id, rule, request_id)
     if run is None:
         if decision.outcome == "wait":
             store.record_wait(model_id, decision, facts.version, now)
@@ -48,11 +66,11 @@ def ask(store: Store, model_id: str, request_id: str, reason: str, now: datetime
     return run
 
 
-def fire(store: Store, model: Model, decision: Decision, now: datetime) -> TrainingRun | None:
+def fire(store: Store, model: Model, decision: Decision, now: datetime, act: Act | None = None) -> TrainingRun | None:
     """Store the firing and the run it asks for. None where the cause has fired, or the model is busy."""
     champion = store.production(model.id)
     request = training_request(model, champion, decision, now)
-    return store.record_firing(model.id, decision, request, champion.number if champion else None, now)
+    return store.record_firing(model.id, decision, request, champion.number if champion else None, now, act)
 
 
 def training_request(model: Model, champion: Version | None, decision: Decision, now: datetime) -> TrainingRequest:

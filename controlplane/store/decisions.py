@@ -2,51 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, func, select
 
+from controlplane.acts import Act
+from controlplane.facts import Decision
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState
-from controlplane.rules import Decision
-from controlplane.store.database import Database
-from controlplane.tables import DecisionRecord, Firing, TrainingRun, Version
+from controlplane.store.judging import Judging
+from controlplane.tables import DecisionRecord, Firing, Model, TrainingRun, Version
 from observability.ids import new_id
 from pipeline.contract.rulespec import TRIGGERS
 from pipeline.contract.training import TrainingRequest
 
+#: how often somebody who met another process looks again: each time the other one has finished
+ATTEMPTS: Final = 5
 
-class Decisions(Database):
+
+class Decisions(Judging):
     """Verbs about what rules decided."""
 
     def record_wait(self, model_id: str, decision: Decision, version: int | None, now: datetime) -> bool:
         """Store the decision to do nothing. False where the newest about this cause gave the same reason."""
+        return self.record_waits(model_id, [decision], version, now) == 1
+
+    def record_waits(self, model_id: str, decisions: Sequence[Decision], version: int | None, now: datetime) -> int:
+        """Store those decisions to do nothing whose reason is another than the newest about their cause; say how many.
+
+        Nothing is written where nothing is new. Who meets another process that decides the same looks again.
+        """
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._record_waits(model_id, decisions, version, now)
+            except IntegrityError:
+                continue
+        return self._record_waits(model_id, decisions, version, now)
+
+    def _record_waits(self, model_id: str, decisions: Sequence[Decision], version: int | None, now: datetime) -> int:
+        if not decisions:
+            return 0
+        with self._reading() as session:
+            known = _newest_of(session, model_id, decisions)
+        if not (new := _unlike(decisions, known)):
+            return 0
         with self._writing() as session:
-            last = _newest(session, model_id, decision.rule, decision.cause)
-            if last is not None and last.reason == decision.reason.name:
-                return False
-            self._add_decision(session, model_id, decision, version, now)
-            return True
+            known = _newest_of(session, model_id, new)
+            new = _unlike(new, known)
+            for decision in new:
+                last = known.get((decision.rule, decision.cause))
+                self._add_decision(session, model_id, decision, last.turn + 1 if last else 1, version, now)
+            return len(new)
 
     def record_firing(
-        self, model_id: str, decision: Decision, request: TrainingRequest, parent: int | None, now: datetime
+        self,
+        model_id: str,
+        decision: Decision,
+        request: TrainingRequest,
+        parent: int | None,
+        now: datetime,
+        act: Act | None = None,
     ) -> TrainingRun | None:
         """Store decision, firing, the run it asks for and the event, all or nothing.
 
-        None where the cause has fired before, or where the model is busy: the schema decides, so any number
-        of tickers may try.
+        None where the cause has fired before, or where the model is busy: the model's row is locked and the schema
+        decides, so any number of tickers may try, whatever causes they have.
         """
-        try:
-            with self._writing() as session:
-                if _on_its_way(session, model_id):
-                    return None
-                return self._add_firing(session, model_id, decision, request, parent, now)
-        except IntegrityError:
-            with self._reading() as session:
-                if not _known(session, model_id, decision):
-                    raise
-            return None
+        for _ in range(ATTEMPTS):
+            try:
+                with self._writing() as session:
+                    _lock(session, model_id)
+                    if _busy(session, model_id) or _fired(session, model_id, decision):
+                        return None
+                    return self._add_firing(session, model_id, decision, request, parent, now, act)
+            except IntegrityError as error:
+                met = error  # another process decided about the same cause in between: look again
+        raise met
 
     def _add_firing(
         self,
@@ -56,8 +90,10 @@ class Decisions(Database):
         request: TrainingRequest,
         parent: int | None,
         now: datetime,
+        act: Act | None,
     ) -> TrainingRun:
-        record = self._add_decision(session, model_id, decision, parent, now)
+        last = _newest_of(session, model_id, [decision]).get((decision.rule, decision.cause))
+        record = self._add_decision(session, model_id, decision, last.turn + 1 if last else 1, parent, now)
         session.flush()
         firing = _firing_of(record)
         session.add(firing)
@@ -77,16 +113,16 @@ class Decisions(Database):
         body |= {"reason": firing.reason, "detail": firing.detail, "run": run.key}
         self._tell(session, "firing", model_id, body, now)
         self._touch(session, model_id)
+        self._audit(session, act, "run.ask", model_id, None, body)
         session.flush()
         return run
 
     def _add_decision(
-        self, session: Session, model_id: str, decision: Decision, version: int | None, now: datetime
+        self, session: Session, model_id: str, decision: Decision, turn: int, version: int | None, now: datetime
     ) -> DecisionRecord:
-        last = _newest(session, model_id, decision.rule, decision.cause)
         record = DecisionRecord(
             id=new_id(), model=model_id, rule=decision.rule, kind=decision.kind, cause=decision.cause,
-            turn=last.turn + 1 if last else 1, outcome=decision.outcome, reason=decision.reason.name,
+            turn=turn, outcome=decision.outcome, reason=decision.reason.name,
             detail=decision.detail, numbers=dict(decision.numbers), version=version,
             decided_at=now, recorded_at=self._wall.now(),
         )  # fmt: skip
@@ -117,12 +153,6 @@ class Decisions(Database):
         with self._reading() as session:
             return {firing.id: firing for firing in session.exec(select(Firing).where(col(Firing.id).in_(keys)))}
 
-    def fired_causes(self, model_id: str) -> frozenset[tuple[str, str]]:
-        """(rule, cause) of every firing of the model."""
-        with self._reading() as session:
-            query = select(Firing.rule, Firing.cause).where(Firing.model == model_id)
-            return frozenset((rule, cause) for rule, cause in session.exec(query))
-
 
 def _firing_of(record: DecisionRecord) -> Firing:
     return Firing(
@@ -140,21 +170,43 @@ def _firing_of(record: DecisionRecord) -> Firing:
     )
 
 
-def _newest(session: Session, model_id: str, rule: str, cause: str) -> DecisionRecord | None:
+def _newest_of(session: Session, model_id: str, decisions: Sequence[Decision]) -> dict[tuple[str, str], DecisionRecord]:
+    """By rule and cause the newest of what was decided about each of these."""
+    rules, causes = {each.rule for each in decisions}, {each.cause for each in decisions}
     query = select(DecisionRecord).where(
-        DecisionRecord.model == model_id, DecisionRecord.rule == rule, DecisionRecord.cause == cause
+        DecisionRecord.model == model_id, col(DecisionRecord.rule).in_(rules), col(DecisionRecord.cause).in_(causes)
     )
-    return session.exec(query.order_by(col(DecisionRecord.turn).desc())).first()
+    later = aliased(DecisionRecord)
+    newest = select(func.max(later.turn)).where(
+        later.model == DecisionRecord.model, later.rule == DecisionRecord.rule, later.cause == DecisionRecord.cause
+    )
+    found = session.exec(query.where(DecisionRecord.turn == newest.scalar_subquery()))
+    return {(record.rule, record.cause): record for record in found}
 
 
-def _known(session: Session, model_id: str, decision: Decision) -> bool:
+def _unlike(decisions: Sequence[Decision], known: Mapping[tuple[str, str], DecisionRecord]) -> list[Decision]:
+    """Those whose reason is not the one that is known, each cause once."""
+    new = {}
+    for decision in decisions:
+        last = known.get((decision.rule, decision.cause))
+        if last is None or last.reason != decision.reason.name:
+            new[decision.rule, decision.cause] = decision
+    return list(new.values())
+
+
+def _lock(session: Session, model_id: str) -> None:
+    """Whoever fires for the model, or ends its run, comes one after the other."""
+    session.exec(select(Model.id).where(Model.id == model_id).with_for_update()).first()
+
+
+def _fired(session: Session, model_id: str, decision: Decision) -> bool:
     fired = select(Firing.id).where(
         Firing.model == model_id, Firing.rule == decision.rule, Firing.cause == decision.cause
     )
+    return session.exec(fired).first() is not None
+
+
+def _busy(session: Session, model_id: str) -> bool:
     active = select(TrainingRun.key).where(TrainingRun.model == model_id, col(TrainingRun.state).in_(ACTIVE))
-    return session.exec(fired).first() is not None or session.exec(active).first() is not None
-
-
-def _on_its_way(session: Session, model_id: str) -> bool:
-    query = select(Version.id).where(Version.model == model_id, col(Version.state).in_(ON_ITS_WAY))
-    return session.exec(query).first() is not None
+    on_its_way = select(Version.id).where(Version.model == model_id, col(Version.state).in_(ON_ITS_WAY))
+    return session.exec(active).first() is not None or session.exec(on_its_way).first() is not None

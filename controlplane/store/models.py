@@ -6,15 +6,20 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlmodel import col, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, or_, select, update
 
+from controlplane.acts import Act
 from controlplane.errors import NotFound
 from controlplane.store.database import Database
-from controlplane.tables import Model, ReplayTime, ScheduleStart, Ticked
+from controlplane.tables import AuditEntry, Json, Model, ReplayTime, ScheduleStart, Ticked
 from pipeline.contract.rulespec import ScheduleRule
 from pipeline.contract.spec import ModelSpec
+
+#: the action of the audit chain that begins a new secret of a model's webhook
+RENEW_HOOK: Final = "hook.renew"
 
 
 def recipe_digest(recipe: Mapping[str, str]) -> str:
@@ -25,11 +30,17 @@ def recipe_digest(recipe: Mapping[str, str]) -> str:
 class Models(Database):
     """Verbs about models and about the clock of a replay."""
 
-    def apply_model(self, spec: ModelSpec, recipe: Mapping[str, str], now: datetime) -> bool:
+    def apply_model(self, spec: ModelSpec, recipe: Mapping[str, str], now: datetime, act: Act | None = None) -> bool:
         """Make this the model's declaration. False where it was already: nothing is changed."""
+        try:
+            return self._apply(spec, recipe, now, act)
+        except IntegrityError:  # somebody else declared a new model of this name just now: this one comes after
+            return self._apply(spec, recipe, now, act)
+
+    def _apply(self, spec: ModelSpec, recipe: Mapping[str, str], now: datetime, act: Act | None) -> bool:
         digest = recipe_digest(recipe)
         with self._writing() as session:
-            model = session.get(Model, spec.model)
+            model = session.exec(select(Model).where(Model.id == spec.model).with_for_update()).first()
             if model is not None and (model.spec_digest, model.recipe_digest) == (spec.digest, digest):
                 return False
             declared: dict[str, Any] = {
@@ -39,14 +50,17 @@ class Models(Database):
                 "recipe_digest": digest,
                 "applied_at": now,
             }
+            before = _declared(model) if model else None
             if model is None:
-                session.add(Model(id=spec.model, **declared))
-                return True
-            for rule in _new_schedules(model, spec):
-                session.merge(ScheduleStart(model=model.id, rule=rule, since=now))
-            session.add(model.sqlmodel_update(declared))
+                model = Model(id=spec.model, **declared)
+            else:
+                for rule in _new_schedules(model, spec):
+                    session.merge(ScheduleStart(model=model.id, rule=rule, since=now))
+                model.sqlmodel_update(declared)
+            session.add(model)
             session.flush()
             self._touch(session, model.id)
+            self._audit(session, act, "model.apply", model.id, before, _declared(model))
             return True
 
     def schedule_starts(self, model_id: str) -> dict[str, datetime]:
@@ -68,11 +82,14 @@ class Models(Database):
             raise NotFound(f"there is no model {model_id}: apply its spec first", model=model_id)
         return model
 
-    def due_models(self, now: datetime, limit: int = 1000) -> Sequence[Model]:
-        """The models whose rules have to be asked: their time has come, or the clock went back behind the last time."""
+    def due_models(self, now: datetime, after: str = "", limit: int = 500) -> Sequence[Model]:
+        """The models behind this one whose rules have to be asked: their time has come, or the clock went back behind
+        the last time. By id, so that a page of models that fail again and again keeps no other from its turn.
+        """
         late = or_(Model.due_at <= now, col(Model.decided_until) > now)
         with self._reading() as session:
-            return session.exec(select(Model).where(late).order_by(col(Model.due_at), col(Model.id)).limit(limit)).all()
+            query = select(Model).where(late, Model.id > after)
+            return session.exec(query.order_by(col(Model.id)).limit(limit)).all()
 
     def mark_decided(self, model_id: str, changes: int, next_at: datetime, now: datetime) -> None:
         """A tick decided on everything up to this change: the model sleeps until then, unless it changed meanwhile."""
@@ -83,8 +100,12 @@ class Models(Database):
 
     def mark_ticked(self, now: datetime) -> None:
         """A tick ended: what was not due is decided until now."""
-        with self._writing() as session:
-            session.merge(Ticked(until=now))
+        try:
+            with self._writing() as session:
+                if session.exec(update(Ticked).where(col(Ticked.id) == 1).values(until=now)).rowcount == 0:
+                    session.add(Ticked(until=now))
+        except IntegrityError:
+            return  # another control plane ended the first tick of all at this moment
 
     def ticked_until(self) -> datetime | None:
         """The clock at the last finished tick."""
@@ -106,10 +127,38 @@ class Models(Database):
     def move_replay_time(self, to: datetime) -> datetime:
         """Move the replay clock forward and return it; a time in the past leaves it where it is."""
         with self._writing() as session:
-            row = session.get(ReplayTime, 1) or ReplayTime(now=to)
+            row = session.exec(select(ReplayTime).where(ReplayTime.id == 1).with_for_update()).first()
+            row = row or ReplayTime(now=to)
             row.now = max(row.now, to)
             session.add(row)
             return row.now
+
+    def renew_hook(self, model_id: str, act: Act) -> int:
+        """Begin a new generation of the model's webhook secret and return it; the secret before is worth nothing now.
+
+        The entry of the audit chain is the generation: no secret, and nothing that one could be made of, is stored.
+        Raises NotFound.
+        """
+        self.model(model_id)
+        with self._writing() as session:
+            self._audit(session, act, RENEW_HOOK, model_id, None, None)
+            session.flush()
+            return _hook_generation(session, model_id)
+
+    def hook_generation(self, model_id: str) -> int:
+        """Which secret signs the model's webhook; 0 where none was given out, and so nothing can be signed."""
+        with self._reading() as session:
+            return _hook_generation(session, model_id)
+
+
+def _hook_generation(session: Session, model_id: str) -> int:
+    query = select(AuditEntry.sequence).where(AuditEntry.subject == model_id, AuditEntry.action == RENEW_HOOK)
+    return session.exec(query.order_by(col(AuditEntry.sequence).desc()).limit(1)).first() or 0
+
+
+def _declared(model: Model) -> Json:
+    """The declaration as the audit chain keeps it: what was declared can be compared, code is kept by its digest."""
+    return {"spec": model.spec, "spec_digest": model.spec_digest, "recipe_digest": model.recipe_digest}
 
 
 def _new_schedules(model: Model, spec: ModelSpec) -> list[str]:

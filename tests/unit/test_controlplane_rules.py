@@ -30,7 +30,7 @@ def facts(*windows: WindowFacts, **changes: object) -> Facts:
 
 
 def window(number: int = 1, **changes: object) -> WindowFacts:
-    return replace(WindowFacts(f"w-{number}", 200, 0, 0.0), **changes)
+    return replace(WindowFacts(f"w-{number}", 200, 50, 0.0), **changes)
 
 
 def only(declared: Rule, level: Facts) -> Decision:
