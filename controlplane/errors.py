@@ -5,6 +5,7 @@ ControlPlaneError
 │   ├── NotFound
 │   ├── Conflict
 │   │   ├── RunActive          a run is active, or a version is on its way
+│   │   ├── RunEnded
 │   │   ├── NothingToRollBackTo
 │   │   ├── ClockNotReplayed
 │   │   ├── Frozen             a person holds the model's rollouts
@@ -76,6 +77,12 @@ class RunActive(Conflict):
     """A run is active or a version is on its way: try again when it has ended."""
 
     code = "run_active"
+
+
+class RunEnded(Conflict):
+    """The run has ended: there is nothing to cancel."""
+
+    code = "run_ended"
 
 
 class NothingToRollBackTo(Conflict):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Protocol
 
-from pipeline.contract.training import Progress, TrainingReport, TrainingRequest
+from pipeline.contract.training import Failure, Progress, TrainingReport, TrainingRequest
 
 
 class Trainer(Protocol):
@@ -24,4 +25,16 @@ class Trainer(Protocol):
 
     def report(self, key: str) -> TrainingReport | None:
         """How the run ended; None before. A run that died without a word ended as `crashed`."""
+        ...
+
+    def age(self, key: str) -> timedelta | None:
+        """How long ago the run was started, on the machine's clock; None where it never was."""
+        ...
+
+    def stop(self, key: str, failure: Failure) -> None:
+        """Have the run end like this: it is asked to and, where that takes too long, killed with all that it started.
+
+        To be repeated, from whatever process, until the report says how it ended: a version that was made before
+        stays made. A run that was not started never will be.
+        """
         ...

@@ -8,12 +8,17 @@ and of two control planes that start the same run only one gets the lock.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
+import psutil
 from pydantic import BaseModel, ValidationError
 
 from bundle.home import Home
@@ -31,6 +36,7 @@ from pipeline.contract.training import (
 
 LOCK_FILE: Final = "run.lock"
 STARTED_FILE: Final = "started"
+STOP_FILE: Final = "stop.json"
 OUTPUT_FILE: Final = "stdout.log"
 ERROR_FILE: Final = "stderr.log"
 TAIL_BYTES: Final = 4_000
@@ -43,8 +49,17 @@ Contents = TypeVar("Contents", bound=BaseModel)
 class SubprocessTrainer:
     """Starts `python -m pipeline.run FOLDER --home HOME`, detached, and reads the files that it writes."""
 
-    def __init__(self, home: Home, command: Sequence[str] | None = None, wall: Clock | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        command: Sequence[str] | None = None,
+        wall: Clock | None = None,
+        grace: timedelta = timedelta(seconds=10),
+    ) -> None:
         self._home = home
+        self._grace = grace.total_seconds()
+        #: since when, on the monotonic clock, this process asks a run to end
+        self._asked: dict[str, float] = {}
         self._command = tuple(command or (sys.executable, "-m", "pipeline.run"))
         self._wall: Clock = wall or SystemClock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -66,6 +81,31 @@ class SubprocessTrainer:
         finally:
             os.close(lock)  # the child has it still
 
+    def stop(self, key: str, failure: Failure) -> None:
+        """SIGTERM to the run's process group, then SIGKILL. What is to be reported is on the disk before."""
+        folder = self._home.run(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(folder / LOCK_FILE, PATIENCE_SECONDS)
+        if lock is None:
+            _tell_once(folder / STOP_FILE, failure)
+            since = self._asked.setdefault(key, time.monotonic())
+            _signal(folder, signal.SIGTERM if time.monotonic() - since < self._grace else signal.SIGKILL)
+            return
+        try:
+            if not _was_started(folder):  # and it never will be, be it that a former holder tries it late
+                _tell_once(folder / STOP_FILE, failure)
+                replace_durably(folder / STARTED_FILE, b"0")
+        finally:
+            os.close(lock)
+
+    def age(self, key: str) -> timedelta | None:
+        """Since the process was started, by the machine's clock."""
+        try:
+            began = (self._home.run(key) / STARTED_FILE).stat().st_mtime
+        except FileNotFoundError:
+            return None
+        return self._wall.now() - datetime.fromtimestamp(began, UTC)
+
     def alive(self, key: str) -> bool:
         """Whether a process holds the run's lock."""
         self._reap(key)
@@ -79,11 +119,21 @@ class SubprocessTrainer:
             return None
 
     def report(self, key: str) -> TrainingReport | None:
-        """The run's own report, or `crashed` with the end of its error output."""
-        path = self._home.run(key) / REPORT_FILE
+        """The run's own report, or `crashed` with the end of its error output, or why it was stopped."""
+        folder = self._home.run(key)
+        stopped = _read(folder / STOP_FILE, Failure)
+        if stopped is not None and self.alive(key):
+            return None  # also where it has reported: it is seen to its end
+        report = self._report(folder, key)
+        if stopped is None or report is None or report.made:
+            return report
+        return report.model_copy(update={"failure": stopped})
+
+    def _report(self, folder: Path, key: str) -> TrainingReport | None:
+        path = folder / REPORT_FILE
         try:
             report = _read(path, TrainingReport)
-            if report is None and (self.alive(key) or not _was_started(path.parent)):
+            if report is None and (self.alive(key) or not _was_started(folder)):
                 return None
             # It may have written the report and ended between the two looks.
             return report or _read(path, TrainingReport) or self._crashed(key)
@@ -118,11 +168,25 @@ class MemoryTrainer:
     def __init__(self, wall: Clock | None = None) -> None:
         self.started: dict[str, TrainingRequest] = {}
         self._wall: Clock = wall or SystemClock()
+        self._never: set[str] = set()
+        self._began: dict[str, datetime] = {}
         self._progress: dict[str, Progress] = {}
         self._reports: dict[str, TrainingReport] = {}
 
     def start(self, request: TrainingRequest) -> None:
-        self.started.setdefault(request.key, request)
+        if request.key not in self._never:
+            self.started.setdefault(request.key, request)
+            self._began.setdefault(request.key, self._wall.now())
+
+    def stop(self, key: str, failure: Failure) -> None:
+        now = self._wall.now()
+        if key not in self.started:
+            self._never.add(key)
+        self._began.setdefault(key, now)
+        self._reports.setdefault(key, TrainingReport(key=key, failure=failure, finished_at=now, seconds=0.0))
+
+    def age(self, key: str) -> timedelta | None:
+        return self._wall.now() - self._began[key] if key in self._began else None
 
     def alive(self, key: str) -> bool:
         return key in self.started and key not in self._reports
@@ -146,6 +210,29 @@ class MemoryTrainer:
         failure = Failure(code="crashed", message=f"the process ended without a report\n{tail}".strip())
         now = self._wall.now()
         self.finish(TrainingReport(key=key, failure=failure, finished_at=now, seconds=0.0))
+
+
+def _tell_once(path: Path, failure: Failure) -> None:
+    if not path.exists():
+        replace_durably(path, failure.model_dump_json().encode())
+
+
+def _signal(folder: Path, number: signal.Signals) -> None:
+    """To the run's process and all that it started; to nobody where it has just ended."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if _works_in(process, folder) and process.is_running():
+                os.killpg(process.pid, number)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    """Whether it is the process of this run, and no other that has its number by now: it was given the folder, leads
+    a session of its own, and holds the lock's file.
+    """
+    if str(folder) not in process.cmdline() or os.getsid(process.pid) != process.pid:
+        return False
+    lock = (folder / LOCK_FILE).resolve()
+    return any(Path(held.path) == lock for held in process.open_files())
 
 
 def _was_started(folder: Path) -> bool:

@@ -8,8 +8,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+
+import psutil
 
 from bundle.home import Home
 from observability.clock import Clock, SystemClock
@@ -79,11 +82,22 @@ def run(folder: Path, home: Home, clock: Clock, make: Callable[..., Made] = trai
         failure = failure_of(error)
     report = TrainingReport(
         key=request.key, made=made, failure=failure, finished_at=clock.now(),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - started, 3), cpu_seconds=round(processor_seconds(), 3),
     )  # fmt: skip
     replace_durably(report_path, report.model_dump_json(indent=1).encode())
     _log.info("phases: %s", progress.seconds)
     return report
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of all that it started: those that run, such as Java, and those that ended."""
+    seconds = 0.0
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        with suppress(psutil.Error):  # it ended between the two looks: then it is counted where it was waited for
+            times = process.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, or_, select, update
 
-from controlplane.errors import NotFound, StaleEpoch
+from controlplane.acts import Act
+from controlplane.errors import NotFound, RunEnded, StaleEpoch
 from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
 from controlplane.store.database import Database, database_now, lease_end
 from controlplane.tables import Firing, TrainingRun, Version
@@ -57,24 +58,42 @@ class Runs(Database):
             run.progress = progress.model_dump(mode="json") if progress else run.progress
             session.add(run)
 
+    def cancel_run(self, key: str, by: str, why: str, now: datetime, act: Act | None = None) -> TrainingRun:
+        """Ask that the run end: its holder ends it at the next tick, and it makes no version any more.
+
+        Asking again changes nothing. Raises NotFound, and RunEnded where there is nothing left to end.
+        """
+        with self._writing() as session:
+            run = session.exec(select(TrainingRun).where(TrainingRun.key == key).with_for_update()).first()
+            if run is None:
+                raise NotFound(f"there is no run {key}", run=key)
+            if run.state not in ACTIVE:
+                raise RunEnded(f"run {key} has {run.state}: there is nothing to cancel", run=key, state=run.state)
+            if run.cancel_by is None:
+                run.cancel_by, run.cancel_why = by, why
+                session.add(run)
+                self._tell(session, "run", run.model, {"run": key, "state": run.state, "cancel": by, "why": why}, now)
+                self._audit(session, act, "run.cancel", run.model, None, {"run": key, "state": run.state, "why": why})
+            return run
+
     def finish_run(self, key: str, epoch: int, report: TrainingReport, now: datetime) -> TrainingRun:
-        """Store the report and the candidate version that it made, both or neither. Raises StaleEpoch."""
+        """Store the report and the candidate version that it made, both or neither. Raises StaleEpoch.
+
+        A run that somebody cancelled makes none, whatever it reports.
+        """
         with self._writing() as session:
             run = _fenced(session, key, epoch)
-            to = RunState.SUCCEEDED if report.made else RunState.FAILED
-            run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, to)
-            run.report = report.model_dump(mode="json")
+            run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, _end_of(run, report))
+            run.report, run.cpu_seconds = report.model_dump(mode="json"), report.cpu_seconds
             run.ended_at, run.ended_recorded_at, run.lease_until = now, self._wall.now(), None
             session.add(run)
             body = {"run": key, "state": run.state, "seconds": report.seconds}
-            if report.made:
+            if run.state is RunState.SUCCEEDED and report.made:
                 version = self._candidate(session, run, report.made, now)
                 session.add(version)
                 body["version"] = version.number
             else:
-                failure = report.failure or Failure(
-                    code="crashed", message="the report names no version and no failure"
-                )
+                failure = _failure(run, report)
                 run.failure_code, run.failure_message = failure.code, failure.message
                 body |= {"failure": failure.code, "message": failure.message}
             self._tell(session, "run", run.model, body, now)
@@ -149,6 +168,18 @@ class Runs(Database):
             query = select(TrainingRun).join(Firing, col(Firing.id) == col(TrainingRun.firing_id))
             query = query.where(Firing.model == model_id, Firing.rule == rule, Firing.cause == cause)
             return session.exec(query).first()
+
+
+def _end_of(run: TrainingRun, report: TrainingReport) -> RunState:
+    if run.cancel_by is not None:
+        return RunState.CANCELLED
+    return RunState.SUCCEEDED if report.made else RunState.FAILED
+
+
+def _failure(run: TrainingRun, report: TrainingReport) -> Failure:
+    if run.cancel_by is not None:
+        return Failure(code="cancelled", message=f"{run.cancel_by}: {run.cancel_why}")
+    return report.failure or Failure(code="crashed", message="the report names no version and no failure")
 
 
 def _fenced(session: Session, key: str, epoch: int) -> TrainingRun:

@@ -13,6 +13,8 @@ from pipeline.contract.spec import ModelSpec
 REQUEST_FILE: Final = "request.json"
 PROGRESS_FILE: Final = "progress.json"
 REPORT_FILE: Final = "report.json"
+#: of the gate rows' columns that hold a feature by whose values the gate looks at parts of the rows
+SLICE_PREFIX: Final = "slice:"
 
 Phase = Literal["ingest", "refine", "split", "fit", "evaluate", "export", "prove", "package", "register", "done"]
 FailureCode = Literal[
@@ -22,6 +24,9 @@ FailureCode = Literal[
     "recipe_error",  # the user's code raised
     "parity",  # the exported model does not answer as the original
     "crashed",  # the process ended without a report
+    "deadline",  # it took longer than its spec allows and was ended
+    "cancelled",  # a person ended it
+    "unreadable_request",  # what was asked when it fired cannot be read by this release
 ]
 
 
@@ -97,8 +102,11 @@ class Made(Frozen):
     #: the same for the champion on the same rows; empty where there is none
     champion: dict[str, float]
     parity: Parity
-    #: digest of a Parquet blob: id, event_time, label, challenger, champion (NaN where there is none)
+    #: digest of a Parquet blob: id, event_time, label, challenger, champion (NaN where there is none), and as text
+    #: `slice:FEATURE` for each feature that the spec's `gate.slices` names
     gate_rows: str
+    #: bytes of all its files, and milliseconds that one held-out row took on this machine: bytes, row_ms_p50, row_ms_p99
+    cost: dict[str, float] = Field(default_factory=dict)
     mlflow_run_id: str
     mlflow_version: str
     bento_tag: str
@@ -112,3 +120,5 @@ class TrainingReport(Frozen):
     failure: Failure | None = None
     finished_at: Instant
     seconds: float
+    #: processor time that it took, children and Java included; None where it ended without saying so
+    cpu_seconds: float | None = Field(default=None, ge=0)
