@@ -40,7 +40,7 @@ def planned(database: str, url: str, folder: Path, size: str, seed: int) -> Plan
     one = database == "sqlite"
     return Plan(
         database=database, url=url, folder=folder, models=models, rounds=rounds, replicas=1 if one else 3,
-        named_kills=named, outside_kills=outside, stops=stops, lease=timedelta(seconds=0.5),
+        named_kills=named, outside_kills=outside, stops=stops, lease=timedelta(seconds=0.25 if one else 0.5),
         stopped_at_once=3, seed=seed,
     )  # fmt: skip
 

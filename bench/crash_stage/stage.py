@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 0.004
 GRACE_SECONDS: Final = 0.3
 #: an outside kill lets a replica live for at least so long
 YOUTH_SECONDS: Final = 0.03
-STOPPED_LEASES: Final = 2.2
+STOPPED_LEASES: Final = 2.5
 
 
 class Enough:
