@@ -40,12 +40,12 @@ class PageAsked:
 
     def rows(self, noun: Noun, **filters: Any) -> tuple[list[Mapping[str, Any]], str | None]:  # noqa: ANN401
         """The page's rows and the cursor of the next one. Raises BadCursor."""
-        after = read_cursor(noun, self.cursor, [kind.type.python_type for kind in KINDS[noun].keys])
+        after = read_cursor(noun, self.cursor, list(KINDS[noun].order.values()))
         try:
             rows = list(self.parts.store.page(noun, filters, after, self.limit + 1))
         except (DataError, OverflowError) as error:
             raise BadCursor from error
-        return self.cut(noun, rows, KINDS[noun].order)
+        return self.cut(noun, rows, list(KINDS[noun].order))
 
     def cut(self, noun: str, rows: list[Any], order: Sequence[str]) -> tuple[list[Any], str | None]:
         """One row more was read than the page holds: that there is a next page costs no count."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import Column, Select, String, Table, cast, func, select, tuple_
@@ -43,8 +44,8 @@ class Kind:
     """How the rows of a noun are listed."""
 
     table: Table
-    #: newest first by these, which together are unique among the rows of a list
-    order: tuple[str, ...]
+    #: newest first by these, which together are unique among the rows of a list; column to what it holds
+    order: Mapping[str, type]
     #: what `since` and `until` look at
     time: str
     #: columns that are not shown, and may be long
@@ -60,14 +61,14 @@ class Kind:
 
 
 KINDS: Final[dict[Noun, Kind]] = {
-    "versions": Kind(table_of(Version), ("number",), "made_at", frozenset({"gate_rows"})),
-    "windows": Kind(table_of(ScoredWindow), ("until_time", "until_id", "id"), "until_time"),
-    "decisions": Kind(table_of(DecisionRecord), ("id",), "decided_at"),
-    "firings": Kind(table_of(Firing), ("id",), "fired_at"),
-    "runs": Kind(table_of(TrainingRun), ("key",), "asked_at", frozenset({"request"})),
-    "rollouts": Kind(table_of(Rollout), ("id",), "began_at"),
-    "alerts": Kind(table_of(Alert), ("id",), "began_at"),
-    "notifications": Kind(table_of(Notification), ("id",), "recorded_at", frozenset({"body"})),
+    "versions": Kind(table_of(Version), {"number": int}, "made_at", frozenset({"gate_rows"})),
+    "windows": Kind(table_of(ScoredWindow), {"until_time": datetime, "until_id": str, "id": str}, "until_time"),
+    "decisions": Kind(table_of(DecisionRecord), {"id": str}, "decided_at"),
+    "firings": Kind(table_of(Firing), {"id": str}, "fired_at"),
+    "runs": Kind(table_of(TrainingRun), {"key": str}, "asked_at", frozenset({"request"})),
+    "rollouts": Kind(table_of(Rollout), {"id": str}, "began_at"),
+    "alerts": Kind(table_of(Alert), {"id": str}, "began_at"),
+    "notifications": Kind(table_of(Notification), {"id": str}, "recorded_at", frozenset({"body"})),
 }
 
 

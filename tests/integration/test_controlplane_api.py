@@ -151,6 +151,7 @@ def test_the_desired_state_names_both_slots_and_only_tokens_that_may_predict(cli
                 "model": MODEL,
                 "production": {"version": 1, "manifest": first.manifest},
                 "staging": {"version": 2, "manifest": second.manifest},
+                "rival": None,
             }
         ],
         "tokens": [{"sha256": "a" * 64, "scopes": ["predict"], "expires_at": None}],

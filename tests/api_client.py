@@ -1,0 +1,48 @@
+"""The API over a test's world, called without a server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi.testclient import TestClient
+from sqlmodel import Session, SQLModel
+
+from controlplane.api import Parts, create_app
+from controlplane.auth import Authenticator, digest_of_token, new_token
+from controlplane.replayclock import ReplayClock
+from controlplane.tables import DecisionRecord, Firing
+from observability.ids import new_id
+from tests.controlplane_world import MODEL, START, World
+
+
+def api_of(world: World, scope: str = "admin", **client: Any) -> TestClient:
+    """A client with a token of this scope."""
+    token = new_token()
+    world.store.add_token(scope, digest_of_token(token), [scope])
+    parts = Parts(world.store, world.blobs, ReplayClock(world.store), Authenticator(world.store))
+    return TestClient(create_app(parts), headers={"Authorization": f"Bearer {token}"}, **client)
+
+
+def add(world: World, *rows: SQLModel) -> None:
+    """Rows as they would be stored."""
+    with Session(world.store._writing_engine) as session, session.begin():
+        for row in rows:
+            session.add(row)
+            session.flush()
+
+
+def decision(number: int, model: str = MODEL, **changes: Any) -> DecisionRecord:
+    said: dict[str, Any] = {
+        "id": new_id(), "model": model, "rule": "drifted", "kind": "drift", "cause": f"window-{number}", "turn": 1,
+        "outcome": "wait", "reason": "WAIT_STABLE", "detail": f"number {number}", "numbers": {}, "version": 1,
+        "decided_at": START + timedelta(hours=number), "recorded_at": START,
+    }  # fmt: skip
+    return DecisionRecord(**said | changes)
+
+
+def firing(of: DecisionRecord) -> Firing:
+    return Firing(
+        id=new_id(), model=of.model, rule=of.rule, kind=of.kind, trigger="data", cause=of.cause, decision_id=of.id,
+        reason=of.reason, detail=of.detail, fired_at=of.decided_at, recorded_at=of.recorded_at,
+    )  # fmt: skip
