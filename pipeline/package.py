@@ -6,6 +6,8 @@ import io
 import json
 import math
 import os
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,17 +19,23 @@ import pyarrow.parquet as pq
 from bundle.blobs import BlobStore
 from bundle.columns import Columns
 from bundle.manifest import FEATURES, GOLDEN, MODEL, REFERENCE, Manifest
+from bundle.scorer import Scorer
 from bundle.signature import Signature
 from observability.reference import FEATURES_PART, SCORES_PART
+from pipeline.contract.training import SLICE_PREFIX
 from pipeline.dataset import Rows
 from pipeline.engines.base import Scores
 from pipeline.errors import PipelineError
 
 SAMPLE: Final = 10_000
+#: rows that are timed one by one; the first quarter warms up and does not count
+TIMED: Final = 270
 _GOLDEN_HELD_OUT, _GOLDEN_CHANGED = 20, 20
 _SERVICE: Final = '''"""Serves this version, until a control plane names another."""
 
 import os
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 os.environ.setdefault("SERVING_VERSION_FOLDER", str(Path(__file__).parent / "version"))
@@ -80,11 +88,30 @@ def _part(signature: Signature, rows: Rows, part: str, scores: Scores, labels: S
     return frame if len(frame) <= SAMPLE else frame.sample(SAMPLE, random_state=0).sort_index()
 
 
-def gate_rows(holdout: Rows, challenger: Scores, champion: Scores | None) -> bytes:
-    """Parquet: id, event_time, label, challenger, champion (NaN where there is none)."""
+def gate_rows(holdout: Rows, challenger: Scores, champion: Scores | None, slices: Iterable[str] = ()) -> bytes:
+    """Parquet: id, event_time, label, challenger, champion (NaN where there is none), and these features as text."""
     frame = pd.DataFrame({"id": holdout.ids, "event_time": holdout.event_times, "label": holdout.labels})
     none = np.full(len(holdout), np.nan)
-    return _parquet(frame.assign(challenger=challenger, champion=none if champion is None else champion))
+    frame = frame.assign(challenger=challenger, champion=none if champion is None else champion)
+    parts = {SLICE_PREFIX + name: [str(value) for value in holdout.features[name]] for name in sorted(set(slices))}
+    return _parquet(frame.assign(**parts))
+
+
+def cost_of(scorer: Scorer, files: Mapping[str, bytes], raw: Columns) -> dict[str, float]:
+    """Bytes of a version's files, and the milliseconds in which it scores one row, each by itself as in serving."""
+    rows = len(next(iter(raw.values())))
+    timed = [
+        _row_ms(scorer, {name: column[i : i + 1] for name, column in raw.items()}) for i in _spread(0, rows, TIMED)
+    ]
+    p50, p99 = np.quantile(timed[len(timed) // 4 :], [0.5, 0.99])
+    size = sum(len(data) for data in files.values())
+    return {"bytes": float(size), "row_ms_p50": round(float(p50), 4), "row_ms_p99": round(float(p99), 4)}
+
+
+def _row_ms(scorer: Scorer, row: Columns) -> float:
+    began = time.perf_counter_ns()
+    scorer.score(row)
+    return (time.perf_counter_ns() - began) / 1e6
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -30,6 +30,7 @@ from pipeline.java import java_home
 from pipeline.layers import Refine, raw_columns_for, refine
 from pipeline.package import (
     build_bento,
+    cost_of,
     gate_rows,
     golden_rows,
     prepare_bento,
@@ -106,6 +107,7 @@ class _Packaged:
     digest: str
     gate_rows: str
     bento_tag: str
+    cost: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,12 @@ class _Run:
     ) -> _Packaged:
         digest = write_version(self._blobs, scorer.manifest, files)
         holdout = learned.dataset.holdout
-        rows = self._blobs.put(gate_rows(holdout, scorer.score_features(holdout.features), champion))
+        parts = (each.feature for each in self.request.spec.gate.slices)
+        rows = self._blobs.put(gate_rows(holdout, scorer.score_features(holdout.features), champion, parts))
+        cost = cost_of(scorer, files, holdout.raw)
         context = self.folder / "work" / "bento"
         tag = build_bento(context, self.request.spec.model, digest, scorer.manifest, files)
-        return _Packaged(scorer.manifest, files, parity, digest, rows, tag)
+        return _Packaged(scorer.manifest, files, parity, digest, rows, tag, cost)
 
     def _load_pipeline(self) -> PipelineFunction:
         """The user's code is run before anything is started for it."""
@@ -242,7 +246,7 @@ class _Run:
             constant=constant_metrics(learned.dataset.train.labels, holdout.labels),
             champion={} if champion is None else metrics_of(holdout.labels, champion),
             parity=packaged.parity, gate_rows=packaged.gate_rows, mlflow_run_id=run_id, mlflow_version=number,
-            bento_tag=packaged.bento_tag,
+            bento_tag=packaged.bento_tag, cost=packaged.cost,
         )  # fmt: skip
 
     def _describe(self, dataset: Dataset) -> DatasetManifest:

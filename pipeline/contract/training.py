@@ -105,7 +105,7 @@ class Made(Frozen):
     #: digest of a Parquet blob: id, event_time, label, challenger, champion (NaN where there is none), and as text
     #: `slice:FEATURE` for each feature that the spec's `gate.slices` names
     gate_rows: str
-    #: bytes of all its files, and milliseconds that one held-out row took on this machine: bytes, row_ms_p50, row_ms_p99
+    #: bytes of all its files, and the milliseconds that one held-out row took: bytes, row_ms_p50, row_ms_p99
     cost: dict[str, float] = Field(default_factory=dict)
     mlflow_run_id: str
     mlflow_version: str
