@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from controlplane.acts import Act
 from controlplane.errors import SpecRefused
 from controlplane.schedule import BadCron, check
 from controlplane.store import Store
@@ -18,13 +19,18 @@ from pipeline.contract.spec import ModelSpec
 
 
 def apply_spec(
-    store: Store, model_id: str, spec: Mapping[str, Any], recipe: Mapping[str, str], now: datetime
+    store: Store,
+    model_id: str,
+    spec: Mapping[str, Any],
+    recipe: Mapping[str, str],
+    now: datetime,
+    act: Act | None = None,
 ) -> tuple[Model, bool]:
     """The model as it is declared now, and whether that is a change. Raises SpecRefused."""
     checked = checked_spec(spec, recipe, now)
     if checked.model != model_id:
         raise SpecRefused(f"the spec is of {checked.model}, not of {model_id}", field="model")
-    changed = store.apply_model(checked, recipe, now)
+    changed = store.apply_model(checked, recipe, now, act)
     return store.model(model_id), changed
 
 

@@ -163,9 +163,13 @@ def _declared(model: Model) -> Json:
 
 def _new_schedules(model: Model, spec: ModelSpec) -> list[str]:
     """The schedule rules that the model does not have yet, or has with another plan."""
-    known = {(rule.get("name"), rule.get("cron"), rule.get("every")) for rule in model.spec.get("rules", ())}
+    known = {_plan(rule) for rule in model.spec.get("rules", ())}
     declared = [rule.model_dump(mode="json") for rule in spec.rules if isinstance(rule, ScheduleRule)]
-    return [rule["name"] for rule in declared if (rule["name"], rule["cron"], rule["every"]) not in known]
+    return [rule["name"] for rule in declared if _plan(rule) not in known]
+
+
+def _plan(rule: Json) -> tuple[str | None, ...]:
+    return rule.get("name"), rule.get("cron"), rule.get("timezone", "UTC"), rule.get("every")
 
 
 def spec_of(model: Model) -> ModelSpec:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time, timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bundle.signature import ColumnName, Frozen
 from observability.durations import Duration
@@ -18,6 +19,9 @@ HIGHER_IS_BETTER: dict[ErrorMetric, bool] = {
 }  # fmt: skip
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
+#: rules of the system: what people and programs ask for, and signed webhooks
+RESERVED: Final = ("manual", "webhook")
 DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -32,13 +36,25 @@ def _time_zone(value: str) -> str:
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
+def _time_of_day(value: Any) -> Any:  # noqa: ANN401 - what a user wrote
+    """A time as people write it. A number is refused: YAML 1.1 makes one of 18:00, and nobody would see that."""
+    if isinstance(value, time):
+        return value
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError(f"{value!r} is no time of the day: write 06:00 or 18:30")
+    return time.fromisoformat(value)
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+
+
 class ActiveHours(Frozen):
     """When a rule may fire: on these days, from one time of the day to another, in a time zone."""
 
-    days: tuple[Day, ...] = DAYS
+    days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
     #: 22:00 to 06:00 begins on a named day and ends on the next
-    since: time = Field(default=time(0), alias="from")
-    until: time = Field(default=time(0), alias="to")
+    since: TimeOfDay = Field(default=time(0), alias="from")
+    until: TimeOfDay = Field(default=time(0), alias="to")
     #: a name of the IANA time zone database
     timezone: TimeZone = "UTC"
 
@@ -57,8 +73,14 @@ class Persistence(Frozen):
         return self
 
 
+def _not_reserved(value: str) -> str:
+    if value in RESERVED:
+        raise ValueError(f"{value} is a rule of the system: choose another name")
+    return value
+
+
 class _Rule(Frozen):
-    name: Name
+    name: Annotated[Name, AfterValidator(_not_reserved)]
     #: no firing of this rule sooner than this after the model's last run was asked for
     cooldown: Duration = timedelta(0)
     #: of several rules that hold at once the one with the highest fires, then the one declared first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,24 @@ from pydantic import ValidationError
 from pipeline.contract.spec import ModelSpec
 
 SPEC_FILE: Final = "model.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader for which 18:00 is a text. YAML 1.1 reads it as a number to the base of sixty."""
+
+
+#: how numbers are written, in the form of YAML 1.1 but without those of colons
+_NUMBERS: Final = {
+    "tag:yaml.org,2002:int": r"[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+",
+    "tag:yaml.org,2002:float": (
+        r"[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, re.compile(rf"^(?:{_NUMBERS[tag]})$") if tag in _NUMBERS else form) for tag, form in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class SpecInvalid(ValueError):
@@ -42,11 +61,16 @@ def _text(path: Path) -> str:
         raise SpecInvalid([f"{path}: not UTF-8 text: {error.reason} at byte {error.start}"]) from error
 
 
+def read_yaml(text: str) -> Any:  # noqa: ANN401 - whatever the text holds
+    """What a YAML text holds, as a spec is read: 18:00 is a text. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader that reads fewer numbers
+
+
 def parse_spec(text: str, name: str) -> ModelSpec:
     """The spec in a YAML text; `name` stands for the file in errors. Raises SpecInvalid."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Loader)
+        data = read_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecInvalid([f"{name}:{line}: not YAML: {error.problem}"]) from error
