@@ -79,8 +79,11 @@ def _not_reserved(value: str) -> str:
     return value
 
 
+RuleName = Annotated[Name, AfterValidator(_not_reserved)]
+
+
 class _Rule(Frozen):
-    name: Annotated[Name, AfterValidator(_not_reserved)]
+    name: RuleName
     #: no firing of this rule sooner than this after the model's last run was asked for
     cooldown: Duration = timedelta(0)
     #: of several rules that hold at once the one with the highest fires, then the one declared first
