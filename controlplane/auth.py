@@ -1,66 +1,53 @@
-"""Who may call: bearer tokens of 256 bits, kept as hashes, with scopes; wrong ones are slowed down.
+"""Who may call: every route needs a token or a session unless it stands in OPEN.
 
-Every route needs a token unless it stands in OPEN; what a route needs follows from its path and method, so
-one that is added later is closed until somebody opens it.
+What a route needs follows from its path and method, so one that is added later is closed until somebody opens it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal
+import logging
+import re
+from typing import Final
 
-from controlplane.acts import Via
-from controlplane.errors import Forbidden, TooManyAttempts, Unauthenticated
+from controlplane.callers import INCLUDES, Caller, Scope, demand, opened_by
+from controlplane.errors import TooManyAttempts, Unauthenticated
+from controlplane.sessions import Sessions
 from controlplane.store import Store
+from controlplane.tables import Token
+from controlplane.throttle import Throttle
+from controlplane.tokens import account_of, digest_of_token, is_live, new_token
 from observability.clock import Clock, SystemClock
 
-Scope = Literal["read", "operate", "service", "predict", "admin"]
+__all__ = [
+    "INCLUDES", "OPEN", "OPEN_FOLDERS", "SAFE", "Authenticator", "Caller", "Scope", "Throttle", "demand",
+    "digest_of_token", "is_open", "is_plain", "new_token", "required_scope",
+]  # fmt: skip
 
-PREFIX: Final = "dg_"
+LOG: Final = logging.getLogger(__name__)
 OPEN: Final = frozenset({"/healthz", "/readyz", "/login"})
-OPEN_FOLDER: Final = "/static/"
-#: a scope and those that it includes
-INCLUDES: Final[dict[str, frozenset[str]]] = {
-    "read": frozenset({"read"}),
-    "operate": frozenset({"read", "operate"}),
-    "service": frozenset({"service"}),
-    "predict": frozenset(),
-    "admin": frozenset({"read", "operate", "service", "admin"}),
-}
+#: static files, and webhooks, which are signed
+OPEN_FOLDERS: Final = ("/static/", "/hooks/")
 SAFE: Final = frozenset({"GET", "HEAD"})
+_SERVICE: Final = ("/api/v1/serving/", "/api/v1/blobs/")
+_ADMIN: Final = re.compile(r"(/api/v1)?/(tokens|audit)(/.*)?|/api/v1/models/[^/]+/[^/]+/hook-secret/?")
+#: posts that change nothing
+_ASKS: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/rules/try/?")
+_PLAIN: Final = re.compile(r"(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f]+)*/?")
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who is calling."""
+def is_plain(path: str) -> bool:
+    r"""Whether a path means what it says: no dots, empty segments or control characters that routes read otherwise.
 
-    name: str
-    scopes: frozenset[str]
-    token_id: str | None = None
-    #: a token of its own, or a page's session
-    via: Via = "api"
-
-
-def new_token() -> str:
-    """A token that nobody can guess."""
-    return PREFIX + secrets.token_urlsafe(32)
-
-
-def digest_of_token(token: str) -> str:
-    """What is kept of a token. It has 256 random bits, so a plain hash cannot be turned back."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    >>> is_plain("/api/v1/models"), is_plain("/static/../api"), is_plain("//healthz"), is_plain("/api/v1/tokens\n")
+    (True, False, False, False)
+    """
+    return _PLAIN.fullmatch(path) is not None
 
 
 def is_open(path: str) -> bool:
     """Whether a route answers without a token."""
-    return path in OPEN or (path.startswith(OPEN_FOLDER) and ".." not in path)
+    return path in OPEN or (path.startswith(OPEN_FOLDERS) and is_plain(path))
 
 
 def required_scope(method: str, path: str) -> Scope:
@@ -68,42 +55,14 @@ def required_scope(method: str, path: str) -> Scope:
 
     >>> required_scope("GET", "/api/v1/serving/desired"), required_scope("PUT", "/api/v1/clock")
     ('service', 'operate')
+    >>> required_scope("GET", "/api/v1/audit"), required_scope("POST", "/api/v1/models/a/b/rules/try")
+    ('admin', 'read')
     """
-    if path.startswith(("/api/v1/serving/", "/api/v1/blobs/")):
+    if path.startswith(_SERVICE):
         return "service"
-    return "read" if method in SAFE else "operate"
-
-
-class Throttle:
-    """At most so many failures in a minute from one address; after that, a wrong token is told to wait."""
-
-    def __init__(self, failures: int = 10, seconds: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
-        self._failures = failures
-        self._seconds = seconds
-        self._now = now
-        self._lock = threading.Lock()
-        self._failed: dict[str, deque[float]] = {}
-
-    def check(self, address: str) -> None:
-        """Raises TooManyAttempts."""
-        with self._lock:
-            if len(self._recent(address)) >= self._failures:
-                raise TooManyAttempts
-
-    def failed(self, address: str) -> None:
-        """Count a failure."""
-        with self._lock:
-            recent = self._recent(address)
-            recent.append(self._now())
-            self._failed[address] = recent
-
-    def _recent(self, address: str) -> deque[float]:
-        recent = self._failed.get(address, deque())
-        while recent and recent[0] <= self._now() - self._seconds:
-            recent.popleft()
-        if not recent:
-            self._failed.pop(address, None)
-        return recent
+    if _ADMIN.fullmatch(path):
+        return "admin"
+    return "read" if method in SAFE or (method == "POST" and _ASKS.fullmatch(path)) else "operate"
 
 
 class Authenticator:
@@ -111,33 +70,39 @@ class Authenticator:
 
     def __init__(self, store: Store, throttle: Throttle | None = None, wall: Clock | None = None) -> None:
         self._store = store
-        self._throttle = throttle or Throttle()
+        self._throttle = throttle or Throttle(store)
         self._wall: Clock = wall or SystemClock()
+        self.sessions = Sessions(store, self._wall)
 
     def authenticate(self, token: str, address: str) -> Caller:
         """The caller. Raises Unauthenticated or TooManyAttempts; a missing token is not counted.
 
-        A valid token is let in whatever others of its address tried: all programs of one machine share 127.0.0.1.
+        A right token is let in whatever others of its address or under its id tried: 256 bits are not guessed, and
+        locking it out would let everybody lock out everybody.
         """
         if not token:
             raise Unauthenticated
+        known, now = self._find(token), self._wall.now()
+        if known is None or not is_live(known.expires_at, known.revoked_at, now):
+            self._count(address, known.id if known else self._named(token))
+            expired = known is not None and known.revoked_at is None
+            raise Unauthenticated("the token has expired: ask for a new one" if expired else "")
+        return Caller(known.name, opened_by(known.scopes), known.id, "api", known.role)
+
+    def _find(self, token: str) -> Token | None:
         digest = digest_of_token(token)
         known = self._store.token(digest)
-        if known is None or not hmac.compare_digest(known.sha256, digest):
-            self._count(address)
-            raise Unauthenticated
-        if known.expires_at is not None and known.expires_at <= self._wall.now():
-            self._count(address)
-            raise Unauthenticated("the token has expired: ask for a new one")
-        scopes = frozenset[str]().union(*(INCLUDES.get(scope, frozenset()) for scope in known.scopes))
-        return Caller(known.name, scopes, known.id)
+        return known if known is not None and hmac.compare_digest(known.sha256, digest) else None
 
-    def _count(self, address: str) -> None:
-        self._throttle.check(address)
-        self._throttle.failed(address)
+    def _named(self, token: str) -> str | None:
+        """The account that a wrong token speaks of, where there is one of that id."""
+        account = account_of(token)
+        return account if account is not None and self._store.token_by_id(account) is not None else None
 
-
-def demand(caller: Caller, scope: Scope) -> None:
-    """Raises Forbidden where the caller's token does not have the scope."""
-    if scope not in caller.scopes:
-        raise Forbidden(f"this needs a token with the scope {scope}", scope=scope)
+    def _count(self, address: str, account: str | None) -> None:
+        try:
+            self._throttle.count(address, account, self._wall.now())
+        except TooManyAttempts as error:
+            LOG.debug("a wrong token from %s has to wait: %s", address, error.details)
+            raise
+        LOG.warning("refused a wrong, expired or revoked token from %s, of account %s", address, account or "unknown")

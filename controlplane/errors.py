@@ -28,7 +28,6 @@ ControlPlaneError
 ├── Busy                       the database could not take it now; nothing was changed
 ├── NotDelivered               a channel did not take a notification; it is tried again
 ├── NotDeciding                the API answers, but nothing is decided
-├── Unavailable                the database does not answer, or another change was in the way
 ├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
 ├── BrokenEvidence             stored bytes that a decision needs are not there or not readable
 ├── Unreachable                (client) the control plane does not answer
@@ -223,13 +222,6 @@ class NotDeciding(ControlPlaneError):
     """Requests are answered, but nothing is decided: see the log of the control plane."""
 
     code = "not_ready"
-    status = 503
-
-
-class Unavailable(ControlPlaneError):
-    """The database does not answer, or another change was in the way: nothing was changed, try again in a moment."""
-
-    code = "unavailable"
     status = 503
 
 

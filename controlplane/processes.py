@@ -24,6 +24,7 @@ from controlplane.credentials import ensure_credentials, let_in
 from controlplane.monitoring import Watch, reconcile_windows
 from controlplane.reconcile import Reconciler
 from controlplane.replayclock import clock_for
+from controlplane.safety import refuse_unsafe
 from controlplane.scheduler import Ticker
 from controlplane.settings import Settings
 from controlplane.spooled import SpooledLines
@@ -40,8 +41,10 @@ def run_control(settings: Settings) -> None:
     """REST API, admin pages and the tick, until a signal ends them."""
     _log_to_stderr()
     home = settings.folders
+    credentials = ensure_credentials(home.credentials)
+    refuse_unsafe(settings, credentials)
     store = Store(open_engine(settings.database))
-    let_in(store, ensure_credentials(home.credentials))
+    let_in(store, credentials)
     clock, blobs, lines = clock_for(settings, store), BlobStore(home.blobs), SpooledLines(home)
     reconciler = Reconciler(
         store=store,
@@ -54,8 +57,9 @@ def run_control(settings: Settings) -> None:
     )
     ticker = Ticker(reconciler.tick, settings.tick)
     parts = Parts(
-        store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url, ticker.trouble
-    )
+        store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url, ticker.trouble,
+        settings.trusted_proxies, settings.behind_tls,
+    )  # fmt: skip
     app = create_app(parts, admin_pages(), _ticking(ticker))
     try:
         uvicorn.run(
@@ -104,6 +108,7 @@ def run_serving(settings: Settings) -> NoReturn:
     """Become the BentoML service, with the token and the key of this data folder."""
     home = settings.folders
     credentials = ensure_credentials(home.credentials)
+    refuse_unsafe(settings, credentials)
     environment = {
         "SERVING_HOME": str(home.root),
         "SERVING_CONTROL_URL": settings.url,

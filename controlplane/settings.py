@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bundle.home import Home
 from observability.durations import Duration
 
 
+def _words(said: object) -> object:
+    return [word.strip() for word in said.split(",") if word.strip()] if isinstance(said, str) else said
+
+
+#: addresses or networks, separated by commas
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
+
+
 class Settings(BaseSettings):
     """Settings of the control plane and the monitor. The environment wins over the defaults here."""
 
-    model_config = SettingsConfigDict(env_prefix="CONTROLPLANE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="CONTROLPLANE_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     #: the data folder
     home: Path = Path("driftgate-data")
     #: the state of record; SQLite below the data folder where none is given
-    database_url: str = ""
+    database_url: str = Field(default="", repr=False)
+    #: where it listens; other than on this machine only behind a proxy with TLS
     host: str = "127.0.0.1"
+    #: a proxy in front speaks TLS with browsers and clients
+    behind_tls: bool = False
+    #: proxies whose X-Forwarded-For is believed, as addresses or networks with commas
+    trusted_proxies: Networks = ()
+    #: key of this installation where replicas do not share the data folder; else that of the credentials file
+    secret_key: SecretStr | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     #: where serving answers: shown in the admin page and used by `driftgate up`
     serving_port: int = Field(default=3000, ge=1, le=65535)

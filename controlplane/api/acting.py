@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from controlplane.acts import Act
-from controlplane.auth import Caller
+from controlplane.callers import Caller
 
 
 def caller_of(request: Request) -> Caller:

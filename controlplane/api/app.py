@@ -7,7 +7,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from fastapi import FastAPI
 
-from controlplane.api import basics, document, failures, fleet, history, holds, models, runs, versions
+from controlplane.api import (
+    access,
+    alerts,
+    audit,
+    basics,
+    document,
+    failures,
+    fleet,
+    history,
+    holds,
+    hooks,
+    models,
+    runs,
+    versions,
+)
 from controlplane.api.conditional import Conditional
 from controlplane.api.door import Door
 from controlplane.api.idempotency import Idempotent
@@ -16,7 +30,8 @@ from controlplane.api.waiting import Waiters, ending_at_signals
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS = (
-    basics.router, models.router, history.router, runs.router, versions.router, holds.router, fleet.router,
+    basics.router, models.router, history.router, runs.router, versions.router, holds.router, hooks.router,
+    alerts.router, fleet.router, access.router, audit.router,
 )  # fmt: skip
 
 
@@ -45,7 +60,7 @@ def create_app(
     document.install(app)
     app.add_middleware(Conditional, store=parts.store, waiters=waiters)
     app.add_middleware(Idempotent, store=parts.store)
-    app.add_middleware(Door, authenticator=parts.authenticator)
+    app.add_middleware(Door, authenticator=parts.authenticator, trusted=parts.trusted_proxies)
     return app
 
 

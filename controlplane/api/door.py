@@ -1,15 +1,17 @@
 """The one door: limits, authentication and security headers, before any route is looked at.
 
-Browsers carry their token in a cookie of SameSite=Strict; a request of theirs that changes something must
-also come from our own pages. Reference: OWASP, Cross-Site Request Forgery Prevention (fetch metadata).
+Browsers carry their session in a cookie of SameSite=Strict; a request of theirs that changes something must also come
+from our own pages and carry the session's own token. Reference: OWASP, Cross-Site Request Forgery Prevention.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
+from urllib.parse import parse_qs, quote
 
 from anyio import to_thread
 from fastapi import HTTPException
@@ -18,12 +20,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlplane.api.failures import failure, of_error
-from controlplane.auth import SAFE, Authenticator, Caller, demand, is_open, required_scope
-from controlplane.errors import Denied, Forbidden, Unauthenticated
+from controlplane.auth import SAFE, Authenticator, is_open, is_plain, required_scope
+from controlplane.callers import Caller, demand
+from controlplane.errors import ControlPlaneError, Denied, Forbidden, Unauthenticated
+from controlplane.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
+from controlplane.throttle import Network, address_of
 from observability.ids import new_id
 
 LOG: Final = logging.getLogger(__name__)
-SESSION_COOKIE: Final = "driftgate_session"
+SESSION_COOKIE: Final = COOKIE
+FORM: Final = "application/x-www-form-urlencoded"
+FORM_BYTES: Final = 64 << 10
 REQUEST_ID: Final = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
 BODY_BYTES: Final = 1 << 20
 APPLY_BYTES: Final = 4 << 20
@@ -47,30 +54,37 @@ class TooLarge(HTTPException):
 class Door:
     """Every request passes here; what is not let in never reaches a route."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, trusted: Sequence[Network] = ()) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
-        scope.setdefault("state", {})["request_id"] = request_id
-        guarded = _with_headers(send, request_id)
-        refusal = await self._refusal(scope)
+        headers = Headers(scope=scope)
+        request_id, peer = _request_id(headers), (scope.get("client") or ("unknown", 0))[0]
+        address = address_of(peer, headers.getlist("x-forwarded-for"), self._trusted)
+        scope.setdefault("state", {}).update(request_id=request_id, address=address)
+        guarded, limit = _with_headers(send, request_id), _limit(scope)
+        try:
+            refusal = await self._refusal(scope)
+            if refusal is None and _is_too_long(headers, limit):
+                refusal = _too_large(limit)
+            if refusal is None:
+                receive = await _from_its_session(scope, headers, _limited(receive, limit))
+        except Denied as error:
+            refusal = refused(error)
+        except TooLarge:
+            refusal = _too_large(FORM_BYTES)
         if refusal is not None:
             await refusal(scope, receive, guarded)
-            return
-        limit = _limit(scope)
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > limit:
-            await _too_large(limit)(scope, receive, guarded)
-            return
-        await self._pass(scope, receive, guarded, limit)
+        else:
+            await self._pass(scope, receive, guarded)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
         async def watched(message: Message) -> None:
@@ -79,7 +93,7 @@ class Door:
             await send(message)
 
         try:
-            await self._app(scope, _limited(receive, limit), watched)
+            await self._app(scope, receive, watched)
         except Exception:
             LOG.exception("%s %s failed", scope["method"], scope["path"])
             if begun:
@@ -88,31 +102,90 @@ class Door:
             await failure(500, "internal", message)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        """What to answer to a request that is not let in; None where it is."""
+        """What to answer to a request that is not let in; None where it is. Raises Denied."""
         path, method = scope["path"], scope["method"]
         if is_open(path):
             return None
         headers = Headers(scope=scope)
-        address = (scope.get("client") or ("unknown", 0))[0]
         try:
-            caller = await self._caller(headers, method, address)
-            demand(caller, required_scope(method, path))
-        except Unauthenticated as error:
+            caller = await to_thread.run_sync(self._caller, headers, scope["state"]["address"])
+        except Unauthenticated:
             if method in SAFE and not path.startswith("/api/") and "text/html" in headers.get("accept", ""):
-                return RedirectResponse("/login", status_code=303)
-            return of_error(error)
-        except Denied as error:
-            return of_error(error)
+                return RedirectResponse(_login(scope), status_code=303)
+            raise
+        demand(caller, required_scope(method, path))
+        if not is_plain(path):
+            return failure(422, "invalid", "path: dots, empty parts, backslashes and control characters lead nowhere")
+        if caller.via == "ui" and method not in SAFE and not _from_our_pages(headers):
+            raise Forbidden("a browser may change something only from our own pages")
         scope["state"]["caller"] = caller
         return None
 
-    async def _caller(self, headers: Headers, method: str, address: str) -> Caller:
+    def _caller(self, headers: Headers, address: str) -> Caller:
         bearer = _bearer(headers)
-        token = bearer or _cookie(headers)
-        caller = await to_thread.run_sync(self._authenticator.authenticate, token, address)
-        if not bearer and method not in SAFE and not _from_our_pages(headers):
-            raise Forbidden("a browser may change something only from our own pages")
-        return caller
+        if bearer:
+            return self._authenticator.authenticate(bearer, address)
+        return self._authenticator.sessions.resume(cookie_of(headers))
+
+
+def refused(error: ControlPlaneError) -> Response:
+    """The answer to a caller who is not let in, or has to wait."""
+    response = of_error(error)
+    if "retry_after" in error.details:
+        response.headers["Retry-After"] = str(error.details["retry_after"])
+    return response
+
+
+async def _from_its_session(scope: Scope, headers: Headers, receive: Receive) -> Receive:
+    """The body of a change, once the change is known to carry its session's own token, as a header or as a field of a
+    form. Raises Forbidden or TooLarge.
+    """
+    caller: Caller | None = scope["state"].get("caller")
+    if caller is None or caller.via != "ui" or scope["method"] in SAFE:
+        return receive
+    said, form = headers.get(CSRF_HEADER), headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+    if said is not None or not form:
+        check_csrf(caller, said or "")
+        return receive
+    body = await _whole(_limited(receive, FORM_BYTES))
+    check_csrf(caller, _field(body, CSRF_FIELD))
+    return _again(body, receive)
+
+
+def _field(form: bytes, name: str) -> str:
+    try:
+        return parse_qs(form.decode(errors="replace"), max_num_fields=1000).get(name, [""])[-1]
+    except ValueError:  # more fields than any form of ours has
+        return ""
+
+
+async def _whole(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def telling() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return telling
+
+
+def _login(scope: Scope) -> str:
+    """Where to sign in, and whereto that leads back."""
+    query = scope["query_string"].decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return "/login" if wanted == "/" or not is_plain(scope["path"]) else f"/login?next={quote(wanted, safe='/')}"
 
 
 def _bearer(headers: Headers) -> str:
@@ -120,7 +193,8 @@ def _bearer(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _cookie(headers: Headers) -> str:
+def cookie_of(headers: Headers) -> str:
+    """What the browser calls its session; empty where it has none."""
     try:
         morsel = SimpleCookie(headers.get("cookie", "")).get(SESSION_COOKIE)
     except CookieError:
@@ -129,6 +203,7 @@ def _cookie(headers: Headers) -> str:
 
 
 def _from_our_pages(headers: Headers) -> bool:
+    """Whether the browser says that one of our own pages sent this."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
@@ -138,6 +213,11 @@ def _from_our_pages(headers: Headers) -> bool:
 def _limit(scope: Scope) -> int:
     applies = scope["method"] == "PUT" and scope["path"].startswith("/api/v1/models/")
     return APPLY_BYTES if applies else BODY_BYTES
+
+
+def _is_too_long(headers: Headers, limit: int) -> bool:
+    length = headers.get("content-length", "")
+    return length.isdecimal() and int(length) > limit
 
 
 def _too_large(limit: int) -> Response:

@@ -27,6 +27,15 @@ _ACTIVE: Final[dict[str, Any]] = {
 _HOLD: Final[dict[str, Any]] = {
     "model": "default/tweets", "what": "rules", "since": _AT, "until": None, "by": "ana", "why": "labels are wrong",
 }  # fmt: skip
+_TOKEN: Final[dict[str, Any]] = {
+    "id": _ID, "name": "nightly-report", "role": "viewer", "scopes": ["read"], "created_at": _AT, "created_by": "ana",
+    "expires_at": "2026-09-01T00:00:00Z", "revoked_at": None,
+}  # fmt: skip
+_ENTRY: Final[dict[str, Any]] = {
+    "sequence": 41, "at": _AT, "actor": "ana", "token_id": _ID, "via": "api", "action": "token.create", "subject": _ID,
+    "why": "for the nightly report", "before": None, "after": {"name": "nightly-report"}, "request_id": _ID,
+    "previous": _DIGEST, "hash": _DIGEST,
+}  # fmt: skip
 _COUNTS: Final[dict[str, Any]] = {
     "firings": {"data": 2, "schedule": 0, "metric": 1, "manual": 1, "webhook": 0},
     "runs": {"asked": 0, "running": 1, "succeeded": 3, "failed": 0, "cancelled": 0}, "promotions": 3, "rejections": 0,
@@ -77,19 +86,34 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "AlertView": _ALERT,
     "AlertsPage": {"alerts": [_ALERT], "next": None},
     "Applied": {"model": "default/tweets", "changed": True, "spec_digest": _DIGEST, "recipe_digest": _DIGEST},
-    "Apply": {"spec": {"model": "default/tweets"}, "recipe": {"features.py": "def features(raw): return raw\n"}},
+    "Apply": {
+        "spec": {"model": "default/tweets"},
+        "recipe": {"features.py": "def features(raw): return raw\n"},
+        "reason": "one rule more",
+    },
+    "AskToken": {
+        "name": "nightly-report",
+        "role": "viewer",
+        "expires_at": "2026-09-01T00:00:00Z",
+        "reason": "for the nightly report",
+    },
     "AskRun": {"request_id": _ID, "reason": "new labels"},
+    "AuditPage": {"audit": [_ENTRY], "next": None},
     "ClockView": {"clock": "system", "now": _AT},
     "CountsView": _COUNTS,
     "DecisionView": _DECISION,
     "DecisionsPage": {"decisions": [_DECISION], "next": "WyJkZWNpc2lvbnMiLCIwMTk1Il0"},
+    "EntryView": _ENTRY,
     "ErrorView": {"error": {"code": "not_found", "message": "there is no model a/b", "details": {"model": "a/b"}}},
     "FiringView": _FIRING,
     "FiringsPage": {"firings": [_FIRING], "next": None},
     "GateView": _GATE,
     "HoldView": _HOLD,
     "HoldsPage": {"holds": [_HOLD], "next": None},
+    "Me": {"name": "ana", "role": "operator", "scopes": ["operate", "read"], "token_id": _ID, "via": "api"},
+    "HookSecret": {"model": "default/tweets", "secret": "whsec_c2VjcmV0", "path": "/hooks/default/tweets"},
     "ModelsPage": {"models": [_STATUS], "next": None},
+    "NewToken": _TOKEN | {"token": f"dg_{_ID}_" + "x" * 43},
     "NotificationView": _NOTIFICATION,
     "NotificationsPage": {"notifications": [_NOTIFICATION], "next": None},
     "PutHold": {"reason": "labels are wrong", "until": _AT},
@@ -99,7 +123,11 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "RunView": _RUN,
     "RunsPage": {"runs": [_RUN], "next": None},
     "SetClock": {"now": _AT},
+    "Silence": {"reason": "known: the source is away", "until": _AT},
     "Status": _STATUS,
+    "TokenView": _TOKEN,
+    "TokensPage": {"tokens": [_TOKEN], "next": None},
+    "Verification": {"whole": True, "entries": 41, "head": _DIGEST, "broken_at": None, "why": ""},
     "VersionView": _VERSION,
     "VersionsPage": {"versions": [_VERSION], "next": None},
     "WindowView": _WINDOW,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from bundle.blobs import BlobStore
 from controlplane.auth import Authenticator
 from controlplane.store import Store
+from controlplane.throttle import Network
 from observability.clock import Clock
 
 
@@ -29,6 +30,12 @@ class Parts:
     serving_url: str = field(default="http://127.0.0.1:3000")
     #: why nothing is decided, for readiness; None where all is well
     trouble: Callable[[], str | None] = lambda: None
+    #: of the installation: secrets of webhooks are derived from it; without one there are none
+    hook_key: bytes = field(default=b"", repr=False, kw_only=True)
+    #: whose X-Forwarded-For is believed
+    trusted_proxies: tuple[Network, ...] = ()
+    #: browsers come by https, though it ends in front of us
+    behind_tls: bool = False
 
 
 def _parts(request: Request) -> Parts:

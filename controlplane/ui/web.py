@@ -16,20 +16,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from controlplane.api.door import SESSION_COOKIE
+from controlplane.api.door import cookie_of
 from controlplane.api.parts import Parts
-from controlplane.auth import demand
 from controlplane.errors import Denied, Forbidden, NotFound, Refused, Unauthenticated
 from controlplane.replayclock import ReplayClock
+from controlplane.sessions import COOKIE, CSRF_FIELD, check_csrf
 from controlplane.ui import reading, words
 from controlplane.ui.queries import Reader
 from observability.clock import Clock
 
 HERE: Final = Path(__file__).parent
-#: a token is 46 characters; more than this is no sign-in form
+#: a token is 83 characters; more than this is no sign-in form
 FORM_LIMIT: Final = 4096
-#: seconds for which a browser stays signed in
-SIGNED_IN: Final = 12 * 3600
 FOLLOW_MS, LOOK_MS = 2000, 5000
 
 #: functions that templates use by their names
@@ -113,15 +111,17 @@ def endpoint(site: Site, page: Page) -> Callable[[Request], Response]:
             name, context = page(site, request)
         except NotFound as error:
             return problem(error)
-        return html(name, {**frame(site), **context})
+        return html(name, {**frame(site, request), **context})
 
     return answer
 
 
-def frame(site: Site) -> dict[str, Any]:
+def frame(site: Site, request: Request) -> dict[str, Any]:
     """What the frame of every page shows."""
     return {
         "signed_in": True,
+        "caller": request.state.caller,
+        "csrf": request.state.caller.csrf,
         "now": site.parts.clock.now(),
         "replayed": isinstance(site.parts.clock, ReplayClock),
         "follow_ms": FOLLOW_MS,
@@ -157,29 +157,50 @@ def login_action(site: Site) -> Callable[[Request], Any]:
     """Sign in with a token, or sign out. Both are posts to /login, which is an open route."""
 
     async def act(request: Request) -> Response:
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        if not _from_here(request):
             return problem(Forbidden("Sign in from the page itself."))
         form = await form_of(request)
-        if form.get("leave"):
-            answer = RedirectResponse("/login", 303, dict(SECURITY_HEADERS))
-            answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
-            return answer
-        return await run_in_threadpool(_sign_in, site, request, form)
+        return await run_in_threadpool(_sign_out if form.get("leave") else _sign_in, site, request, form)
 
     return act
 
 
+def _from_here(request: Request) -> bool:
+    """Whether this is a form of ours: nobody is signed in, as somebody else, by another site."""
+    origin = request.headers.get("origin", "null")
+    elsewhere = origin != "null" and origin.partition("://")[2] != request.headers.get("host", "")
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none") and not elsewhere
+
+
 def _sign_in(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     token, target = form.get("token", "").strip(), local_path(form.get("next", "/"))
-    address = request.client.host if request.client else "unknown"
+    authenticator, state = site.parts.authenticator, request.state
     try:
-        demand(site.parts.authenticator.authenticate(token, address), "read")
+        caller = authenticator.authenticate(token, state.address)
+        begun = authenticator.sessions.begin(caller, state.request_id, cookie_of(request.headers))
     except Denied as error:
         message = "That token is not known here." if isinstance(error, Unauthenticated) else error.message
-        return html("login.html", {"signed_in": False, "target": target, "error": message}, error.status)
+        page = html("login.html", {"signed_in": False, "target": target, "error": message}, error.status)
+        if "retry_after" in error.details:
+            page.headers["Retry-After"] = str(error.details["retry_after"])
+        return page
     answer = RedirectResponse(target, 303, dict(SECURITY_HEADERS))
-    secure = request.url.scheme == "https"
-    answer.set_cookie(SESSION_COOKIE, token, SIGNED_IN, httponly=True, secure=secure, samesite="strict")
+    secure = site.parts.behind_tls or request.url.scheme == "https"
+    answer.set_cookie(COOKIE, begun.cookie, begun.seconds, httponly=True, secure=secure, samesite="strict")
+    return answer
+
+
+def _sign_out(site: Site, request: Request, form: Mapping[str, str]) -> Response:
+    sessions, cookie = site.parts.authenticator.sessions, cookie_of(request.headers)
+    try:
+        check_csrf(sessions.resume(cookie), form.get(CSRF_FIELD, ""))
+        sessions.end(cookie, request.state.request_id)
+    except Forbidden as error:
+        return problem(error)
+    except Unauthenticated:
+        pass  # it has ended already: the browser may forget it
+    answer = RedirectResponse("/login", 303, dict(SECURITY_HEADERS))
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
 
 

@@ -58,7 +58,7 @@ def make_site(folder: Path) -> Site:
     store.add_token("reader", digest_of_token(token), ["read"])
     store.move_replay_time(START + SPAN * 58)
     parts = Parts(
-        store, BlobStore(folder / "blobs"), ReplayClock(store), Authenticator(store, Throttle(failures=1_000)),
+        store, BlobStore(folder / "blobs"), ReplayClock(store), Authenticator(store, Throttle(store, failures=1_000)),
         instance_silence=timedelta(days=1),
     )  # fmt: skip
     return Site(store, create_app(parts, [mount]), token)

@@ -1,0 +1,65 @@
+"""The audit chain, read: pages for people, everything in order for an export and for its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import col, select
+
+from controlplane.acts import GENESIS
+from controlplane.audit import Broken, Verdict, first_broken
+from controlplane.store.database import Database
+from controlplane.tables import AuditEntry, AuditHead
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries somebody wants to see; None for all."""
+
+    actor: str | None = None
+    subject: str | None = None
+    action: str | None = None
+
+
+class Trail(Database):
+    """Verbs that read the audit chain."""
+
+    def audit_page(self, asked: Wanted, before: int | None, limit: int) -> Sequence[AuditEntry]:
+        """Entries, newest first, from before a sequence number."""
+        query = select(AuditEntry)
+        for name, value in vars(asked).items():
+            if value is not None:
+                query = query.where(getattr(AuditEntry, name) == value)
+        if before is not None:
+            query = query.where(AuditEntry.sequence < before)
+        with self._reading() as session:
+            return session.exec(query.order_by(col(AuditEntry.sequence).desc()).limit(limit)).all()
+
+    def audit_entries(self, asked: Wanted | None = None, batch: int = BATCH) -> Iterator[AuditEntry]:
+        """All entries that are there now, oldest first; read in batches, so that they need not fit into memory."""
+        wanted, last, end = asked or Wanted(), 0, self.audit_head().sequence
+        while last < end:
+            query = select(AuditEntry).where(AuditEntry.sequence > last, AuditEntry.sequence <= end)
+            for name, value in vars(wanted).items():
+                if value is not None:
+                    query = query.where(getattr(AuditEntry, name) == value)
+            with self._reading() as session:
+                found = session.exec(query.order_by(col(AuditEntry.sequence)).limit(batch)).all()
+            yield from found
+            if not found:
+                return
+            last = found[-1].sequence
+
+    def audit_head(self) -> AuditHead:
+        """The end of the chain."""
+        with self._reading() as session:
+            return session.get(AuditHead, 1) or AuditHead(sequence=0, hash=GENESIS)
+
+    def verify_chain(self) -> Verdict:
+        """Walk the whole chain and name the first entry that is not as it was written."""
+        head = self.audit_head()
+        broken: Broken | None = first_broken(self.audit_entries(), head.sequence, head.hash)
+        return Verdict(head.sequence, head.hash, broken)
