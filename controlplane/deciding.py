@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
+from controlplane.alerting import settle
 from controlplane.boundary import apart
 from controlplane.tables import Model
 from controlplane.triggers import apply_rules
@@ -25,4 +26,5 @@ def _decide(work: Work, model: Model, now: datetime) -> None:
     applied = apply_rules(work.store, model, now)
     if applied.run is not None:
         work.at("fired")
+    settle(work, model.id, now)
     work.store.mark_decided(model.id, model.changes, applied.wakes_at, now)

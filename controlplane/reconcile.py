@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from controlplane.alerting import look_at_fleet, reconcile_alerts
 from controlplane.deciding import reconcile_rules
 from controlplane.outbox import publish
 from controlplane.promoting import reconcile_rollouts
@@ -27,7 +28,9 @@ class Reconciler(Work):
         now = self.clock.now()
         reconcile_runs(self, now)
         reconcile_rollouts(self, now)
+        look_at_fleet(self)
         reconcile_rules(self, now)
+        reconcile_alerts(self, now)
         self._outbox()
 
     def _outbox(self) -> None:

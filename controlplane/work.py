@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Literal
 
 from bundle.blobs import BlobStore
+from controlplane.alerts import Patience, Watched
 from controlplane.outbox import DurableLines
 from controlplane.ports import Trainer
 from controlplane.store import Store
-from observability.clock import Clock
+from observability.clock import Clock, SystemClock
 from observability.ids import new_id
 
 #: where tests and benches kill the process
@@ -38,3 +39,7 @@ class Work:
     #: the name under which this process holds leases
     owner: str = field(default_factory=new_id)
     at: Callable[[CrashPoint], None] = _pass_by
+    #: how long something may take before a person is told, and what this process saw of the fleet
+    patience: Patience = field(default_factory=Patience)
+    watched: Watched = field(default_factory=Watched)
+    wall: Clock = field(default_factory=SystemClock)

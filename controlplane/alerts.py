@@ -1,0 +1,320 @@
+"""Which alerts hold: pure functions of what is known of a model. Each says what happened and what was done about it.
+
+An alert is a level, not an event: it is there while its facts are, and gone when they are. Its fingerprint is made of
+its name, its model and its identifying labels, so that the same thing is one alert however often it is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias
+
+from controlplane.lifecycle import RolloutState
+from observability.durations import format_duration
+
+Severity = Literal["critical", "warning", "info"]
+
+
+class AlertName(StrEnum):
+    """What an alert is about; also its heading in docs/runbook.md."""
+
+    DRIFT_DETECTED = "DriftDetected"
+    ERROR_METRIC_BEYOND_BOUND = "ErrorMetricBeyondBound"
+    RETRAINING_FAILED = "RetrainingFailed"
+    RETRAINING_REJECTED = "RetrainingRejected"
+    APPROVAL_WAITING = "ApprovalWaiting"
+    ROLLOUT_ABORTED = "RolloutAborted"
+    ROLLED_BACK = "RolledBack"
+    ROLLOUT_STUCK = "RolloutStuck"
+    NO_SERVING_INSTANCE = "NoServingInstance"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    MONITOR_BEHIND = "MonitorBehind"
+    OUTBOX_STUCK = "OutboxStuck"
+
+
+#: a rule's condition holds, though something keeps the rule from firing; or it has fired
+HOLDS: Final = frozenset(
+    {
+        "RETRAIN_DRIFT", "RETRAIN_NOVELTY", "RETRAIN_METRIC", "WAIT_ACTIVE_RUN", "WAIT_COOLDOWN", "WAIT_PAUSED",
+        "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN",
+    }
+)  # fmt: skip
+DATA_KINDS: Final = ("drift", "novelty")
+#: labels that say which alert it is: a model's own labels cannot take their place
+OWN_LABELS: Final = ("alertname", "severity", "model", "team", "data_owner", "fingerprint")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long something may take before a person is told."""
+
+    rollout_stuck: timedelta = timedelta(minutes=10)
+    no_instance: timedelta = timedelta(minutes=1)
+    #: None where the clock is a replay's, which jumps
+    monitor: timedelta | None = timedelta(minutes=15)
+    outbox: timedelta = timedelta(minutes=5)
+
+
+#: model, version and manifest
+Served: TypeAlias = tuple[str, int, str]
+
+
+@dataclass
+class Watched:
+    """What this process saw of the fleet. Economy only: a process that has just started looks at everything once."""
+
+    served: frozenset[Served] | None = None
+    #: since when nobody serves the version in production of a model, on the machine's clock
+    unserved: dict[str, datetime] = field(default_factory=dict)
+    #: of these it was told, or found not to be worth it
+    settled: set[str] = field(default_factory=set)
+    #: models whose alerts the fleet has changed, until they are brought to it
+    changed: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class RuleSaid:
+    """What a rule last decided about the newest thing that it judges."""
+
+    rule: str
+    kind: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """How the newest run that ended did so."""
+
+    key: str
+    failed: bool
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """The newest version, where a person should know of it."""
+
+    version: int
+    #: what the gate said, where it turned the version down
+    turned_down: str | None = None
+    #: it passed, and waits for a person
+    awaits_approval: bool = False
+
+
+@dataclass(frozen=True)
+class RolloutStands:
+    """The model's newest rollout."""
+
+    version: int
+    champion: int | None
+    state: RolloutState
+    note: str
+    #: on the machine's clock
+    since: datetime
+
+
+@dataclass(frozen=True)
+class AlertFacts:
+    """What is known of a model at one instant."""
+
+    model: str
+    #: the machine's time, and the control plane's
+    wall: datetime
+    now: datetime
+    #: number of the version in production
+    version: int | None = None
+    #: of each data and metric rule, about the newest window of the version in production
+    windows: tuple[RuleSaid, ...] = ()
+    #: rules whose newest decision is that the budget is spent
+    without_budget: tuple[RuleSaid, ...] = ()
+    #: a retraining in progress: a run, or a version on its way; None where there is none
+    retraining: str | None = None
+    last_run: LastRun | None = None
+    challenger: Challenger | None = None
+    rollout: RolloutStands | None = None
+    #: since when, on the machine's clock, no live instance has the version in production; None where one has
+    unserved_since: datetime | None = None
+    #: the control plane's time of the monitor's last pass over the version in production
+    monitored_at: datetime | None = None
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An alert that holds."""
+
+    name: AlertName
+    severity: Severity
+    summary: str
+    #: what the system already did
+    description: str
+    #: what tells it from another alert of the same name and model
+    labels: Mapping[str, str] = field(default_factory=dict)
+    #: a retraining that answers it and is in progress
+    inhibited_by: str | None = None
+
+    def fingerprint(self, model: str | None) -> str:
+        """The same for the same thing."""
+        said = [self.name, model, sorted(self.labels.items())]
+        return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()
+
+
+def holding(facts: AlertFacts) -> list[Holding]:
+    """Every alert that holds of a model."""
+    return [found for check in CHECKS for found in check(facts)]
+
+
+def outbox_holding(oldest: datetime | None, wall: datetime, patience: Patience) -> list[Holding]:
+    """The alerts of the installation: events have waited for too long for the spool to take them."""
+    if oldest is None or wall - oldest <= patience.outbox:
+        return []
+    return [
+        Holding(
+            AlertName.OUTBOX_STUCK, "warning", "Events of the control plane do not reach the spool",
+            f"The oldest has waited since {oldest.isoformat(timespec='seconds')}. Nothing is lost: they are kept in the"
+            " database and tried again at every tick.",
+        )
+    ]  # fmt: skip
+
+
+def labels_of(
+    found: Holding, model: str | None, team: str, data_owner: str, declared: Mapping[str, str]
+) -> dict[str, str]:
+    """Everything that routes may look at. What a spec declares comes first, so that it replaces nothing of ours."""
+    own = {"alertname": found.name.value, "severity": found.severity, "fingerprint": found.fingerprint(model)}
+    if model is not None:
+        own |= {"model": model, "team": team, "data_owner": data_owner}
+    free = {name: value for name, value in declared.items() if name not in OWN_LABELS}
+    return free | dict(found.labels) | own
+
+
+def _drift(facts: AlertFacts) -> Iterator[Holding]:
+    for said in facts.windows:
+        if said.kind in DATA_KINDS and said.reason in HOLDS:
+            summary = f"{facts.model}: the data of version {facts.version} drifted, says rule {said.rule}"
+            yield Holding(
+                AlertName.DRIFT_DETECTED, "warning", summary, _answered(facts, said), {"rule": said.rule},
+                facts.retraining,
+            )  # fmt: skip
+
+
+def _error(facts: AlertFacts) -> Iterator[Holding]:
+    for said in facts.windows:
+        if said.kind == "metric" and said.reason in HOLDS:
+            summary = f"{facts.model}: an error metric of version {facts.version} is beyond its bound, says {said.rule}"
+            yield Holding(
+                AlertName.ERROR_METRIC_BEYOND_BOUND, "critical", summary, _answered(facts, said), {"rule": said.rule},
+                facts.retraining,
+            )  # fmt: skip
+
+
+def _answered(facts: AlertFacts, said: RuleSaid) -> str:
+    if facts.retraining is not None:
+        return f"{said.detail}. A retraining is in progress: {facts.retraining}."
+    if said.reason.startswith("RETRAIN"):
+        return f"{said.detail}. A retraining was asked for, and no better version came of it."
+    return f"{said.detail}. Nothing was retrained."
+
+
+def _failed(facts: AlertFacts) -> Iterator[Holding]:
+    run = facts.last_run
+    if run is not None and run.failed:
+        yield Holding(
+            AlertName.RETRAINING_FAILED, "warning", f"{facts.model}: the last training run failed ({run.code})",
+            f"Run {run.key}: {run.message}. The version in production goes on answering.",
+        )  # fmt: skip
+
+
+def _rejected(facts: AlertFacts) -> Iterator[Holding]:
+    challenger = facts.challenger
+    if challenger is not None and challenger.turned_down is not None:
+        yield Holding(
+            AlertName.RETRAINING_REJECTED, "info",
+            f"{facts.model}: the gate turned version {challenger.version} down",
+            f"{challenger.turned_down}. The version in production goes on answering.",
+            {"version": str(challenger.version)},
+        )  # fmt: skip
+
+
+def _approval(facts: AlertFacts) -> Iterator[Holding]:
+    challenger = facts.challenger
+    if challenger is not None and challenger.awaits_approval:
+        yield Holding(
+            AlertName.APPROVAL_WAITING, "info", f"{facts.model}: version {challenger.version} waits for approval",
+            "It passed every other check of the gate. It goes no further, and no rule of the model fires, until"
+            " somebody approves or rejects it.",
+            {"version": str(challenger.version)},
+        )  # fmt: skip
+
+
+def _aborted(facts: AlertFacts) -> Iterator[Holding]:
+    rollout = facts.rollout
+    if rollout is not None and rollout.state is RolloutState.ABORTED:
+        yield Holding(
+            AlertName.ROLLOUT_ABORTED, "warning", f"{facts.model}: the rollout of version {rollout.version} ended",
+            f"{rollout.note}. Version {rollout.champion} goes on answering.", {"version": str(rollout.version)},
+        )  # fmt: skip
+
+
+def _rolled_back(facts: AlertFacts) -> Iterator[Holding]:
+    rollout = facts.rollout
+    if rollout is not None and rollout.state is RolloutState.ROLLED_BACK:
+        yield Holding(
+            AlertName.ROLLED_BACK, "warning", f"{facts.model}: version {rollout.version} was taken out of production",
+            f"{rollout.note}. Version {rollout.champion} is back in production.", {"version": str(rollout.version)},
+        )  # fmt: skip
+
+
+def _stuck(facts: AlertFacts) -> Iterator[Holding]:
+    rollout = facts.rollout
+    if rollout is None or rollout.state is not RolloutState.LOADING:
+        return
+    if facts.wall - rollout.since > facts.patience.rollout_stuck:
+        yield Holding(
+            AlertName.ROLLOUT_STUCK, "warning", f"{facts.model}: no instance has loaded version {rollout.version}",
+            f"The rollout has waited since {rollout.since.isoformat(timespec='seconds')} for every serving instance to"
+            " report it. It goes on by itself when they do.",
+            {"version": str(rollout.version)},
+        )  # fmt: skip
+
+
+def _unserved(facts: AlertFacts) -> Iterator[Holding]:
+    since = facts.unserved_since
+    if facts.version is not None and since is not None and facts.wall - since >= facts.patience.no_instance:
+        yield Holding(
+            AlertName.NO_SERVING_INSTANCE, "critical", f"{facts.model}: nobody serves version {facts.version}",
+            f"Since {since.isoformat(timespec='seconds')} no serving instance that reports has it loaded. Instances"
+            " that cannot reach the control plane go on answering with what they have.",
+        )  # fmt: skip
+
+
+def _budget(facts: AlertFacts) -> Iterator[Holding]:
+    if facts.without_budget:
+        said = facts.without_budget[0]
+        names = ", ".join(sorted({each.rule for each in facts.without_budget}))
+        yield Holding(
+            AlertName.BUDGET_EXHAUSTED, "warning", f"{facts.model}: its budget keeps {names} from retraining",
+            f"{said.detail}. Rules fire again by themselves when the budget allows it.",
+        )  # fmt: skip
+
+
+def _behind(facts: AlertFacts) -> Iterator[Holding]:
+    seen, allowed = facts.monitored_at, facts.patience.monitor
+    if seen is not None and allowed is not None and facts.now - seen > allowed:
+        yield Holding(
+            AlertName.MONITOR_BEHIND, "warning", f"{facts.model}: the monitor has not looked at it lately",
+            f"Its last pass ended at {seen.isoformat(timespec='seconds')}, more than {format_duration(allowed)} ago."
+            " Windows are cut when it goes on; until then drift is not seen.",
+        )  # fmt: skip
+
+
+CHECKS: Final[tuple[Callable[[AlertFacts], Iterator[Holding]], ...]] = (
+    _drift, _error, _failed, _rejected, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget, _behind,
+)  # fmt: skip

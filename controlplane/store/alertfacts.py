@@ -1,0 +1,157 @@
+"""What alerts look at, read in a handful of narrow queries for one model, however long its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select
+from sqlalchemy import select as columns
+from sqlmodel import Session, col, select
+
+from controlplane.alerts import AlertFacts, Challenger, LastRun, Patience, RolloutStands, RuleSaid
+from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
+from controlplane.store.reading import table_of
+from controlplane.tables import (
+    DecisionRecord,
+    GateRecord,
+    Model,
+    Observation,
+    Rollout,
+    ScoredWindow,
+    TrainingRun,
+    Version,
+)
+
+#: the newest window may not be decided on yet: then the one before it speaks
+WINDOWS: Final = 3
+#: a rule that waits for its budget has said so within so many decisions of the model
+DECISIONS: Final = 200
+DECISION: Final = table_of(DecisionRecord)
+WINDOW_KINDS: Final = ("drift", "novelty", "metric")
+
+
+def read_alert_facts(
+    session: Session, model: Model, wall: datetime, now: datetime, patience: Patience, unserved_since: datetime | None
+) -> AlertFacts:
+    """What is known of a model, in the caller's transaction."""
+    in_production = select(Version.number).where(Version.model == model.id, Version.state == VersionState.PRODUCTION)
+    version = session.exec(in_production).first()
+    newest = select(Version).where(Version.model == model.id).order_by(col(Version.number).desc())
+    last = session.exec(newest.limit(1)).first()
+    return AlertFacts(
+        model=model.id,
+        wall=wall,
+        now=now,
+        version=version,
+        windows=_windows(session, model, version) if version is not None else (),
+        without_budget=_without_budget(session, model, version) if version is not None else (),
+        retraining=_retraining(session, model.id, last),
+        last_run=_last_run(session, model.id),
+        challenger=_challenger(session, last),
+        rollout=_rollout(session, model.id),
+        unserved_since=unserved_since if version is not None else None,
+        monitored_at=_monitored_at(session, model.id, version),
+        patience=patience,
+    )
+
+
+def _windows(session: Session, model: Model, version: int) -> tuple[RuleSaid, ...]:
+    """What each data and metric rule decided on the newest window that it decided on."""
+    rules = [rule for rule in model.spec.get("rules", ()) if rule["kind"] in WINDOW_KINDS]
+    looked = {(rule["monitor"], rule["kind"] == "metric") for rule in rules}
+    ids = {key: _newest_windows(session, model.id, version, *key) for key in sorted(looked)}
+    said = _said_of(session, model.id, {window for windows in ids.values() for window in windows})
+    found = []
+    for rule in rules:
+        windows = ids[rule["monitor"], rule["kind"] == "metric"]
+        known = (said.get((rule["name"], window)) for window in windows)
+        found.append(next((each for each in known if each is not None), None))
+    return tuple(each for each in found if each is not None)
+
+
+def _newest_windows(session: Session, model: str, version: int, monitor: str, settled: bool) -> list[str]:
+    query = select(ScoredWindow.id).where(
+        ScoredWindow.model == model, ScoredWindow.version == version, ScoredWindow.monitor == monitor
+    )
+    if settled:
+        query = query.where(col(ScoredWindow.error_at).is_not(None))
+    newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
+    return list(session.exec(query.order_by(*newest).limit(WINDOWS)).all())
+
+
+def _said_of(session: Session, model: str, windows: set[str]) -> Mapping[tuple[str, str], RuleSaid]:
+    if not windows:
+        return {}
+    query = _decisions(model).where(DECISION.c.cause.in_(windows)).order_by(DECISION.c.turn)
+    said = session.connection().execute(query)
+    return {(row.rule, row.cause): RuleSaid(row.rule, row.kind, row.reason, row.detail) for row in said}
+
+
+def _decisions(model: str) -> Select[Any]:
+    names = ("rule", "cause", "kind", "reason", "detail", "version")
+    return columns(*(DECISION.c[name] for name in names)).where(DECISION.c.model == model)
+
+
+def _without_budget(session: Session, model: Model, version: int) -> tuple[RuleSaid, ...]:
+    if not any((model.spec.get("budget") or {}).values()):
+        return ()
+    names = {rule["name"] for rule in model.spec.get("rules", ())}
+    newest: dict[str, RuleSaid | None] = {}
+    query = _decisions(model.id).order_by(DECISION.c.id.desc()).limit(DECISIONS)
+    for row in session.connection().execute(query):
+        said = RuleSaid(row.rule, row.kind, row.reason, row.detail)
+        newest.setdefault(row.rule, said if row.version == version and row.rule in names else None)
+    return tuple(said for said in newest.values() if said is not None and said.reason == "WAIT_BUDGET")
+
+
+def _retraining(session: Session, model: str, last: Version | None) -> str | None:
+    active = select(TrainingRun.key, TrainingRun.state).where(
+        TrainingRun.model == model, col(TrainingRun.state).in_(ACTIVE)
+    )
+    run = session.exec(active).first()
+    if run is not None:
+        return f"run {run[0]} is {run[1]}"
+    if last is not None and last.state in ON_ITS_WAY:
+        return f"version {last.number} is {last.state}"
+    return None
+
+
+def _last_run(session: Session, model: str) -> LastRun | None:
+    ended = (RunState.SUCCEEDED, RunState.FAILED)
+    row = TrainingRun
+    query = select(row.key, row.state, row.failure_code, row.failure_message).where(
+        row.model == model, col(row.state).in_(ended)
+    )
+    run = session.exec(query.order_by(col(row.key).desc()).limit(1)).first()
+    if run is None:
+        return None
+    key, state, code, message = run
+    return LastRun(key, state is RunState.FAILED, code or "", message or "")
+
+
+def _challenger(session: Session, last: Version | None) -> Challenger | None:
+    if last is None:
+        return None
+    if last.state is VersionState.AWAITING_APPROVAL:
+        return Challenger(last.number, awaits_approval=True)
+    if last.state is VersionState.REJECTED:
+        query = select(GateRecord.passed, GateRecord.detail).where(GateRecord.run_key == last.run_key)
+        verdict = session.exec(query).first()
+        if verdict is not None and not verdict[0]:
+            return Challenger(last.number, turned_down=verdict[1])
+    return None
+
+
+def _rollout(session: Session, model: str) -> RolloutStands | None:
+    query = select(Rollout).where(Rollout.model == model).order_by(col(Rollout.id).desc())
+    row = session.exec(query.limit(1)).first()
+    return RolloutStands(row.version, row.champion, row.state, row.note, row.recorded_at) if row else None
+
+
+def _monitored_at(session: Session, model: str, version: int | None) -> datetime | None:
+    if version is None:
+        return None
+    query = select(Observation.observed_at).where(Observation.model == model, Observation.version == version)
+    return session.exec(query).first()
