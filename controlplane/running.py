@@ -17,9 +17,9 @@ from pipeline.contract.training import Failure, TrainingRequest
 
 def reconcile_runs(work: Work, now: datetime) -> None:
     """Claim what nobody holds, and take a step with every run that this process holds."""
-    key = ""
-    while (run := work.store.claim_next_run(work.owner, work.lease, key)) is not None:
-        key = run.key
+    behind = ""
+    while (run := work.store.claim_next_run(work.owner, work.lease, behind)) is not None:
+        behind = run.model
         work.at("claimed")
     for run in work.store.held_runs(work.owner):
         apart(f"run {run.key}", partial(_step, work, run, now))

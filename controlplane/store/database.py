@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, event, func
+from sqlalchemy import Connection, Engine, event, func, inspect
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, col, create_engine, select, update
+from sqlmodel import Session, SQLModel, col, create_engine, select, update
 
 from controlplane.acts import GENESIS, Act, chained
 from controlplane.errors import Busy
@@ -97,6 +99,16 @@ class Database:
         """A transaction that is committed at the end. Raises Busy, and then nothing was changed."""
         with _unless_busy(), Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def _put(self, session: Session, row: SQLModel) -> None:
+        """Insert the row, or bring the one that is there to it: of several that do it at once none fails."""
+        table = inspect(type(row)).local_table
+        values = {column.name: getattr(row, column.name) for column in table.columns}
+        sqlite = session.get_bind().dialect.name == "sqlite"
+        insert = (sqlite_insert if sqlite else postgresql_insert)(table).values(values)
+        keys = {column.name for column in table.primary_key}
+        changed = {name: value for name, value in values.items() if name not in keys}
+        session.execute(insert.on_conflict_do_update(index_elements=sorted(keys), set_=changed))
 
     def _touch(self, session: Session, model: str) -> None:
         """Something changed that the model's rules, rollout or alerts look at: the next tick asks them."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import exists
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import and_, col, or_, select
 
 from controlplane.store.database import Database
@@ -20,19 +21,25 @@ class Windows(Database):
         self, window: Window, rows: int, labelled: int, verdict: Json, labels_due_at: datetime, now: datetime
     ) -> bool:
         """Store a new window with its verdict. False where it is there already: a window is cut once."""
-        with self._writing() as session:
-            if session.get(ScoredWindow, window.id) is not None:
-                return False
-            row = ScoredWindow(
-                id=window.id, model=window.model, version=window.version, monitor=window.monitor,
-                spec_digest=window.spec_digest, after_time=window.after.event_time, after_id=window.after.id,
-                until_time=window.until.event_time, until_id=window.until.id, rows=rows, labelled=labelled,
-                verdict=verdict, cut_at=now, scored_at=now, labels_due_at=labels_due_at,
-            )  # fmt: skip
-            session.add(row)
-            self._tell(session, "verdict", window.model, _told(row), now)
-            self._touch(session, window.model)
-            return True
+        row = ScoredWindow(
+            id=window.id, model=window.model, version=window.version, monitor=window.monitor,
+            spec_digest=window.spec_digest, after_time=window.after.event_time, after_id=window.after.id,
+            until_time=window.until.event_time, until_id=window.until.id, rows=rows, labelled=labelled,
+            verdict=verdict, cut_at=now, scored_at=now, labels_due_at=labels_due_at,
+        )  # fmt: skip
+        try:
+            with self._writing() as session:
+                if session.get(ScoredWindow, window.id) is not None:
+                    return False
+                session.add(row)
+                self._tell(session, "verdict", window.model, _told(row), now)
+                self._touch(session, window.model)
+                return True
+        except IntegrityError:
+            with self._reading() as session:
+                if session.get(ScoredWindow, window.id) is None:
+                    raise
+            return False  # another monitor was faster
 
     def rescore_window(
         self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime, late_rows: int = 0
@@ -41,7 +48,7 @@ class Windows(Database):
         The window itself never moves.
         """
         with self._writing() as session:
-            row = session.get_one(ScoredWindow, window_id)
+            row = session.get_one(ScoredWindow, window_id, with_for_update=True)
             row.verdict, row.labelled, row.scored_at = verdict, labelled, now
             row.revision += 1
             row.late_rows = late_rows
@@ -87,7 +94,7 @@ class Windows(Database):
     def look_later(self, window_id: str, look_at: datetime) -> None:
         """There were too few labels of this window: leave it alone until then."""
         with self._writing() as session:
-            row = session.get_one(ScoredWindow, window_id)
+            row = session.get_one(ScoredWindow, window_id, with_for_update=True)
             row.look_at = look_at
             session.add(row)
 
@@ -131,13 +138,9 @@ class Windows(Database):
             if before is None or before.labelled_new != labelled_new:
                 self._touch(session, model_id)
             row = Observation(
-                model=model_id,
-                version=version,
-                watermark=watermark,
-                labelled_new=labelled_new,
-                observed_at=now,
+                model=model_id, version=version, watermark=watermark, labelled_new=labelled_new, observed_at=now
             )
-            session.merge(row)
+            self._put(session, row)
 
     def observation(self, model_id: str, version: int) -> Observation | None:
         """What the monitor last saw of a version."""
