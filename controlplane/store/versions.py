@@ -1,24 +1,38 @@
-"""Versions: judged, staged, promoted, rejected, rolled back. Each step is one transaction and follows the
+"""Versions: judged, approved, promoted, rejected, rolled back. Each step is one transaction and follows the
 lifecycle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlmodel import Session, col, exists, or_, select
 
-from controlplane.errors import NotFound, NothingToRollBackTo
+from controlplane.acts import Act
+from controlplane.errors import Conflict, Frozen, NothingToRollBackTo
 from controlplane.gate import GateVerdict
-from controlplane.lifecycle import DEPLOYED, ON_ITS_WAY, VERSION_TRANSITIONS, RolloutState, VersionState, advance
-from controlplane.store.database import Database
-from controlplane.tables import GateRecord, Rollout, Version
+from controlplane.lifecycle import (
+    DEPLOYED,
+    ON_ITS_WAY,
+    VERSION_TRANSITIONS,
+    IllegalTransition,
+    RolloutState,
+    VersionState,
+    advance,
+)
+from controlplane.rollout import FailedLoad, Step, StepReason, Waiting, observe_fleet, promotion, waits_for
+from controlplane.store.rollouts import Rollouts, frozen_by, in_production, lock, named, one, under_way
+from controlplane.tables import GateRecord, Instance, Json, Rollout, TrainingRun, Version
 from observability.ids import new_id
+from pipeline.contract.training import TrainingRequest
+
+#: an instance that was silent for so long is not waited for
+SILENCE: Final = timedelta(seconds=15)
 
 
-class Versions(Database):
+class Versions(Rollouts):
     """Verbs about versions."""
 
     def versions(self, model_id: str, limit: int = 100) -> Sequence[Version]:
@@ -30,12 +44,12 @@ class Versions(Database):
     def version(self, model_id: str, number: int) -> Version:
         """One version. Raises NotFound."""
         with self._reading() as session:
-            return _one(session, model_id, number)
+            return one(session, model_id, number)
 
     def production(self, model_id: str) -> Version | None:
         """The version in production."""
         with self._reading() as session:
-            return _in_production(session, model_id)
+            return in_production(session, model_id)
 
     def replaced_last(self, model_id: str) -> Version | None:
         """The version that left production last; the one in production came in its place."""
@@ -72,24 +86,21 @@ class Versions(Database):
             return session.exec(query.order_by(col(Version.model), col(Version.number))).all()
 
     def record_gate(self, version: Version, verdict: GateVerdict, now: datetime) -> Version:
-        """Store what the gate said and stage or reject the candidate."""
+        """Store what the gate said, and begin the candidate's rollout, or have it wait for a person, or reject it."""
         with self._writing() as session:
-            row = _one(session, version.model, version.number)
+            lock(session, version.model)
+            row = one(session, version.model, version.number)
+            self._move(row, _after_the_gate(verdict), verdict.detail, now)
+            row.cost = row.cost or _cost_of(session, row)
             record = GateRecord(
-                id=new_id(),
-                model=row.model,
-                version=row.number,
-                run_key=row.run_key,
-                passed=verdict.passed,
-                reason=verdict.reason.name,
-                detail=verdict.detail,
-                numbers=dict(verdict.numbers),
-                decided_at=now,
-            )
-            to = VersionState.STAGING if verdict.passed else VersionState.REJECTED
-            self._move(row, to, verdict.detail, now)
-            session.add_all([record, row])
-            body = {"version": row.number, "passed": verdict.passed, "reason": record.reason}
+                id=new_id(), model=row.model, version=row.number, run_key=row.run_key, passed=verdict.passed,
+                reason=verdict.reason.name, detail=verdict.detail, numbers=dict(verdict.numbers),
+                checks=[check.stored() for check in verdict.checks], decided_at=now,
+            )  # fmt: skip
+            session.add(record)
+            if row.state is VersionState.STAGING:
+                self._begin_rollout(session, row, now)
+            body = {"version": row.number, "passed": verdict.passed, "reason": record.reason, "state": row.state}
             self._tell(session, "gate", row.model, {**body, "detail": verdict.detail, **record.numbers}, now)
             self._touch(session, row.model)
             return row
@@ -100,72 +111,118 @@ class Versions(Database):
             records = session.exec(select(GateRecord).where(GateRecord.model == model_id)).all()
             return {record.version: record for record in records}
 
-    def promote(self, model_id: str, number: int, now: datetime) -> Version:
-        """Put the staged version into production and retire the one that was there, both or neither."""
-        with self._writing() as session:
-            old, new = _in_production(session, model_id), _one(session, model_id, number)
-            if old is not None:
-                self._move(old, VersionState.RETIRED, f"replaced by version {number}", now)
-                session.add(old)
-                session.flush()  # the schema allows one in production at any instant
-            self._enter_production(new, "passed the gate and was loaded", now)
-            session.add(new)
-            body = {"version": number, "replaced": old.number if old else None, "run": new.run_key}
-            self._tell(session, "promotion", model_id, body, now)
-            self._touch(session, model_id)
-            return new
-
-    def reject(self, model_id: str, number: int, note: str, now: datetime) -> Version:
-        """Take a version out of the way to production for good."""
-        with self._writing() as session:
-            version = _one(session, model_id, number)
-            self._move(version, VersionState.REJECTED, note, now)
-            session.add(version)
-            self._tell(session, "gate", model_id, {"version": number, "passed": False, "detail": note}, now)
-            self._touch(session, model_id)
-            return version
-
-    def roll_back(self, model_id: str, reason: str, now: datetime) -> Version:
-        """Put the version that was retired last back into production, both or neither. Raises
-        NothingToRollBackTo.
+    def approve(self, model_id: str, number: int, why: str, now: datetime, act: Act | None = None) -> Version:
+        """A person lets a version that passed its gate go on. Raises IllegalTransition where it does not wait for that,
+        and Conflict where the version that it was made to replace is gone.
         """
         with self._writing() as session:
-            bad, good = _in_production(session, model_id), _last_retired(session, model_id)
+            lock(session, model_id)
+            version, champion = one(session, model_id, number), in_production(session, model_id)
+            before = _said(version)
+            if version.state is not VersionState.AWAITING_APPROVAL:
+                raise IllegalTransition(named(version), version.state, VersionState.STAGING)
+            if version.parent != (champion.number if champion else None):
+                raise Conflict(f"{named(version)} was made to replace {version.parent}, which is not in production")
+            version.approved_by, version.approved_why = act.actor if act else "", why
+            self._move(version, VersionState.STAGING, f"approved: {why}", now)
+            self._begin_rollout(session, version, now)
+            self._audit(session, act, "version.approve", named(version), before, _said(version))
+            return version
+
+    def reject(self, model_id: str, number: int, note: str, now: datetime, act: Act | None = None) -> Version:
+        """Take a version out of the way to production for good; the rollout that it is in is aborted."""
+        with self._writing() as session:
+            lock(session, model_id)
+            version, rollout = one(session, model_id, number), under_way(session, model_id)
+            before = _said(version)
+            advance(VERSION_TRANSITIONS, named(version), version.state, VersionState.REJECTED)
+            if rollout is not None and rollout.version == number:
+                self._abort(session, rollout, note, now)
+            else:
+                self._move(version, VersionState.REJECTED, note, now)
+            self._tell(session, "gate", model_id, {"version": number, "passed": False, "detail": note}, now)
+            self._touch(session, model_id)
+            self._audit(session, act, "version.reject", named(version), before, _said(version))
+            return version
+
+    def promote(
+        self, model_id: str, number: int, why: str, now: datetime, act: Act | None = None, silence: timedelta = SILENCE
+    ) -> Version:
+        """Put a version whose rollout is under way into production at once, whatever steps remain.
+
+        Raises Frozen, IllegalTransition where no rollout of it is under way, and Conflict while a live instance has
+        not loaded it, or where another version than the one that it was made to replace is in production.
+        """
+        with self._writing() as session:
+            lock(session, model_id)
+            version, rollout = one(session, model_id, number), under_way(session, model_id)
+            before = _said(version)
+            if rollout is None or rollout.version != number or rollout.state is RolloutState.WATCHING:
+                raise IllegalTransition(named(version), version.state, VersionState.PRODUCTION)
+            if (hold := frozen_by(session, model_id, now)) is not None:
+                raise Frozen(f"{hold.by} froze the rollouts of {model_id}: {hold.why}", by=hold.by, why=hold.why)
+            self._require_ready(session, version, rollout, silence)
+            plan = TrainingRequest.model_validate(_run_of(session, version).request).spec.rollout
+            step = promotion(plan, rollout.champion, why, StepReason.PROMOTE_ASKED)
+            self._move_rollout(session, rollout, step, now)
+            self._audit(session, act, "version.promote", named(version), before, _said(version))
+            return version
+
+    def _require_ready(self, session: Session, version: Version, rollout: Rollout, silence: timedelta) -> None:
+        champion = in_production(session, version.model)
+        if rollout.champion != (champion.number if champion else None):
+            raise Conflict(f"{named(version)} was made to replace {rollout.champion}, which is not in production")
+        live = select(Instance).where(Instance.reported_at >= self._wall.now() - silence)
+        match observe_fleet(version, session.exec(live.order_by(col(Instance.id))).all()):
+            case Waiting() as readiness:
+                raise Conflict(f"{named(version)} {waits_for(readiness)}", waits_for=list(readiness.on))
+            case FailedLoad(reason):
+                raise Conflict(f"{named(version)} cannot be promoted: {reason}")
+
+    def roll_back(self, model_id: str, reason: str, now: datetime, act: Act | None = None) -> Version:
+        """Put the version that was retired last back into production, also while rollouts are frozen; a rollout
+        that is under way ends. Raises NothingToRollBackTo.
+        """
+        with self._writing() as session:
+            lock(session, model_id)
+            bad, good = in_production(session, model_id), _last_retired(session, model_id)
             if bad is None or good is None:
                 raise NothingToRollBackTo(model=model_id)
-            self._move(bad, VersionState.ROLLED_BACK, reason, now)
-            session.add(bad)
-            session.flush()
-            self._enter_production(good, f"rolled back from version {bad.number}: {reason}", now)
-            session.add(good)
-            body: dict[str, Any] = {"version": good.number, "replaced": bad.number, "reason": reason}
-            self._tell(session, "rollback", model_id, body, now)
+            before, rollout = _said(bad), under_way(session, model_id)
+            if rollout is not None and rollout.state is RolloutState.WATCHING and rollout.champion is not None:
+                good = one(session, model_id, rollout.champion)
+                step = Step(StepReason.STOP_ASKED, reason, RolloutState.ROLLED_BACK)
+                self._move_rollout(session, rollout, step, now)
+            else:
+                if rollout is not None:
+                    gone = f"made to replace version {bad.number}, but version {good.number} is in production now"
+                    self._abort(session, rollout, gone, now)
+                self._exchange(session, bad, good, reason, now)
             self._touch(session, model_id)
+            self._audit(session, act, "version.roll_back", named(bad), before, _said(good))
             return good
 
-    def _enter_production(self, version: Version, note: str, now: datetime) -> None:
-        self._move(version, VersionState.PRODUCTION, note, now)
-        version.promoted_at = now
-        version.first_promoted_at = version.first_promoted_at or now
-        version.promoted_recorded_at = version.recorded_at
-
-    def _move(self, version: Version, to: VersionState, note: str, now: datetime) -> None:
-        subject = f"{version.model} version {version.number}"
-        version.state = advance(VERSION_TRANSITIONS, subject, version.state, to)
-        version.note, version.state_at, version.recorded_at = note, now, self._wall.now()
+    def _abort(self, session: Session, rollout: Rollout, note: str, now: datetime) -> None:
+        self._move_rollout(session, rollout, Step(StepReason.STOP_ASKED, note, RolloutState.ABORTED), now)
 
 
-def _one(session: Session, model_id: str, number: int) -> Version:
-    query = select(Version).where(Version.model == model_id, Version.number == number)
-    version = session.exec(query).first()
-    if version is None:
-        raise NotFound(f"{model_id} has no version {number}", model=model_id, version=number)
-    return version
+def _after_the_gate(verdict: GateVerdict) -> VersionState:
+    if not verdict.passed:
+        return VersionState.REJECTED
+    return VersionState.AWAITING_APPROVAL if verdict.needs_approval else VersionState.STAGING
 
 
-def _in_production(session: Session, model_id: str) -> Version | None:
-    query = select(Version).where(Version.model == model_id, Version.state == VersionState.PRODUCTION)
-    return session.exec(query).first()
+def _run_of(session: Session, version: Version) -> TrainingRun:
+    return session.get_one(TrainingRun, version.run_key)
+
+
+def _cost_of(session: Session, version: Version) -> Json:
+    made: dict[str, Any] = (_run_of(session, version).report or {}).get("made") or {}
+    return made.get("cost") or {}
+
+
+def _said(version: Version) -> Json:
+    return {"version": version.number, "state": version.state, "note": version.note}
 
 
 def _last_retired(session: Session, model_id: str) -> Version | None:
