@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,23 @@ class BlobCorrupt(RuntimeError):
 def digest_of(data: bytes) -> str:
     """The name of these bytes: lower-case hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def read_plain(path: Path) -> bytes:
+    """The bytes of a plain file. Raises BlobCorrupt for a link, a device or a pipe, without looking through it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BlobCorrupt(f"{path.name} is a link: delete it and fetch it again") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BlobCorrupt(f"{path.name} is no plain file: delete it and fetch it again")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 class BlobStore:
@@ -50,7 +69,7 @@ class BlobStore:
 
     def get(self, digest: str) -> bytes:
         """The bytes. Raises FileNotFoundError where there are none, BlobCorrupt where they are not what was stored."""
-        data = self.path(digest).read_bytes()
+        data = read_plain(self.path(digest))
         if digest_of(data) != digest:
             raise BlobCorrupt(f"blob {digest} holds other bytes: delete it and fetch it again")
         return data

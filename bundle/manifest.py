@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -13,6 +13,9 @@ MODEL: Final = "model.onnx"
 FEATURES: Final = "features.py"
 GOLDEN: Final = "golden.json"
 REFERENCE: Final = "reference.parquet"
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 class Manifest(Frozen):
@@ -28,8 +31,8 @@ class Manifest(Frozen):
     features_function: str
     #: scores above it answer 1
     threshold: float = 0.5
-    #: file name to SHA-256
-    files: dict[str, str] = Field(min_length=4)
+    #: file name to SHA-256; a name is that of a file and no path
+    files: dict[FileName, str] = Field(min_length=4, max_length=64)
 
     def encode(self) -> bytes:
         return self.model_dump_json(indent=1).encode()

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+import os
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnx
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import: it reports home by default
 import onnxruntime as ort
 
 from bundle.blobs import BlobStore
 from bundle.columns import Columns
 from bundle.manifest import FEATURES, MODEL, Manifest
+from bundle.onnx_limits import ModelRefused as ModelRefused
+from bundle.onnx_limits import check_graph
 from bundle.recipe import Recipe
 from bundle.signature import Signature
 
-MAX_MODEL_BYTES: Final = 256 * 1024 * 1024
 #: the graph's outputs: the answer of the graph itself, and the probabilities of class 0 and 1
 LABEL_OUTPUT: Final = "label"
 SCORE_OUTPUT: Final = "probabilities"
-_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _FLOAT, _STRING = "tensor(float)", "tensor(string)"
-
-
-class ModelRefused(ValueError):
-    """The ONNX bytes are not a graph that this service runs; the message says why."""
 
 
 class Scorer:
@@ -87,53 +85,6 @@ class Graph:
         (probabilities,) = self._session.run(self._outputs, feed)
         scores: npt.NDArray[np.float64] = probabilities[:, 1].astype(np.float64)
         return scores
-
-
-def check_graph(data: bytes) -> None:
-    """Refuse what could reach outside the bytes or run foreign code. Raises ModelRefused."""
-    if len(data) > MAX_MODEL_BYTES:
-        raise ModelRefused(f"the model has {len(data)} bytes, more than {MAX_MODEL_BYTES}")
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception as error:
-        raise ModelRefused(f"not an ONNX model: {error}") from error
-    nodes = [*_nodes(model.graph.node), *(n for f in model.functions for n in _nodes(f.node))]
-    domains = {i.domain for i in model.opset_import} | {n.domain for n in nodes} | {f.domain for f in model.functions}
-    if foreign := sorted(domains - _DOMAINS):
-        raise ModelRefused(f"the model uses operators of {', '.join(foreign)}: only ai.onnx and ai.onnx.ml are run")
-    if any(_is_external(tensor) for tensor in _tensors(model.graph, nodes)):
-        raise ModelRefused("the model keeps data outside its bytes")
-
-
-def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
-    """The nodes with those of their inner graphs."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _nodes(graph.node)
-
-
-def _tensors(graph: Any, nodes: Iterable[Any]) -> Iterator[Any]:  # noqa: ANN401 - protobuf
-    yield from _initializers(graph)
-    for node in nodes:
-        for attribute in node.attribute:
-            yield from (attribute.t, attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-            yield from attribute.tensors
-            for sparse in attribute.sparse_tensors:
-                yield from (sparse.values, sparse.indices)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _initializers(inner)
-
-
-def _initializers(graph: Any) -> Iterator[Any]:  # noqa: ANN401 - protobuf
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-
-
-def _is_external(tensor: Any) -> bool:  # noqa: ANN401 - protobuf
-    return tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data) > 0
 
 
 def _check_ports(session: ort.InferenceSession, signature: Signature) -> None:

@@ -71,6 +71,7 @@ class Answering:
             "rivals": [self._told(slot.rival) for _, slot in sorted(slots.serving.items()) if slot.rival],
             "loaded": [wanted._asdict() for wanted in self._poller.loaded],
             "failed": [{**wanted._asdict(), "reason": reason} for wanted, reason in self._poller.failed],
+            "isolation": self._poller.isolation,
             "spool": {"written": self._spool.written, "refused": self._spool.refused},
         }
 

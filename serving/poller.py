@@ -16,6 +16,7 @@ from serving.access import Access
 from serving.desired import DesiredCache, DesiredState, Wanted
 from serving.errors import ControlUnavailable, VersionUnusable
 from serving.fetch import ControlPlane, fetch_version
+from serving.isolation import Isolation
 from serving.proving import Trial, load_proven
 from serving.settings import Settings
 from serving.slots import Loaded, Shelf, Slots
@@ -43,7 +44,7 @@ class Poller(threading.Thread):
         self._blobs = BlobStore(cache / "blobs")
         if settings.version_folder is not None:
             adopt(settings.version_folder, self._blobs, self._cache, settings.token.get_secret_value())
-        self._trial = Trial(cache / "blobs", cache / "passed")
+        self._trial = Trial(cache / "blobs", cache / "proven")
         self._shelf = Shelf(settings.keep_previous.total_seconds())
         self._desired: DesiredState | None = None
         self._failures = Failures(settings.poll_seconds, settings.longest_wait_seconds)
@@ -54,6 +55,11 @@ class Poller(threading.Thread):
     def ready(self) -> bool:
         """Whether it is known what should answer, and all of it does."""
         return self._desired is not None and self.slots.ready
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """What a version's first load was kept from, and by which means; None before the first load."""
+        return self._trial.isolation
 
     def run(self) -> None:
         wait = self._settings.poll_seconds

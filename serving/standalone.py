@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from bundle.blobs import BlobStore, digest_of
+from bundle.blobs import BlobCorrupt, BlobStore, digest_of, read_plain
 from bundle.manifest import Manifest
 from serving.desired import DesiredCache, DesiredState, ModelState, TokenRef, VersionRef
 
@@ -38,10 +38,10 @@ def adopt(folder: Path, blobs: BlobStore, known: DesiredCache, token: str) -> bo
 
 def _read(folder: Path, blobs: BlobStore) -> tuple[Manifest, str]:
     try:
-        encoded = (folder / MANIFEST_FILE).read_bytes()
+        encoded = read_plain(folder / MANIFEST_FILE)
         manifest = Manifest.model_validate_json(encoded)
-        files = {name: (folder / name).read_bytes() for name in manifest.files}
-    except (OSError, ValueError) as error:
+        files = {name: read_plain(folder / name) for name in manifest.files}
+    except (OSError, ValueError, BlobCorrupt) as error:
         raise FolderUnusable(f"{folder} holds no version: {error}") from error
     for name, data in files.items():
         if digest_of(data) != manifest.files[name]:

@@ -110,7 +110,7 @@ def test_a_graph_that_is_not_accepted_is_refused(data, message):
 
 
 def test_an_oversize_model_is_refused(monkeypatch):
-    monkeypatch.setattr("bundle.scorer.MAX_MODEL_BYTES", 10)
+    monkeypatch.setattr("bundle.onnx_limits.MAX_MODEL_BYTES", 10)
 
     with pytest.raises(ModelRefused, match="more than 10"):
         Graph(model(), SIGNATURE)
