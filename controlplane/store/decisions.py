@@ -195,8 +195,11 @@ def _unlike(decisions: Sequence[Decision], known: Mapping[tuple[str, str], Decis
 
 
 def _lock(session: Session, model_id: str) -> None:
-    """Whoever fires for the model, or ends its run, comes one after the other."""
-    session.exec(select(Model.id).where(Model.id == model_id).with_for_update()).first()
+    """Whoever fires for the model, or ends its run, comes one after the other.
+
+    The key stays free: whoever inserts a row that refers to the model goes on, or each might wait for the other.
+    """
+    session.exec(select(Model.id).where(Model.id == model_id).with_for_update(key_share=True)).first()
 
 
 def _fired(session: Session, model_id: str, decision: Decision) -> bool:

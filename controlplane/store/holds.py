@@ -68,7 +68,7 @@ class Holds(Database):
 
 def _locked(session: Session, model_id: str) -> Model:
     """The model, locked: whoever else changes its holds waits, so that none is lost or inserted twice."""
-    model = session.exec(select(Model).where(Model.id == model_id).with_for_update()).first()
+    model = session.exec(select(Model).where(Model.id == model_id).with_for_update(key_share=True)).first()
     if model is None:
         raise NotFound(f"there is no model {model_id}: apply its spec first", model=model_id)
     return model

@@ -40,7 +40,7 @@ class Models(Database):
     def _apply(self, spec: ModelSpec, recipe: Mapping[str, str], now: datetime, act: Act | None) -> bool:
         digest = recipe_digest(recipe)
         with self._writing() as session:
-            model = session.exec(select(Model).where(Model.id == spec.model).with_for_update()).first()
+            model = session.exec(select(Model).where(Model.id == spec.model).with_for_update(key_share=True)).first()
             if model is not None and (model.spec_digest, model.recipe_digest) == (spec.digest, digest):
                 return False
             declared: dict[str, Any] = {
@@ -100,12 +100,8 @@ class Models(Database):
 
     def mark_ticked(self, now: datetime) -> None:
         """A tick ended: what was not due is decided until now."""
-        try:
-            with self._writing() as session:
-                if session.exec(update(Ticked).where(col(Ticked.id) == 1).values(until=now)).rowcount == 0:
-                    session.add(Ticked(until=now))
-        except IntegrityError:
-            return  # another control plane ended the first tick of all at this moment
+        with self._writing() as session:
+            self._put(session, Ticked(until=now))
 
     def ticked_until(self) -> datetime | None:
         """The clock at the last finished tick."""
