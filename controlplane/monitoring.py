@@ -16,6 +16,7 @@ from bundle.blobs import BlobCorrupt, BlobStore
 from bundle.manifest import REFERENCE, Manifest
 from bundle.signature import Signature
 from controlplane.boundary import apart
+from controlplane.comparing import compare_rollouts
 from controlplane.errors import BrokenEvidence
 from controlplane.store import Store, spec_of
 from controlplane.tables import Json, Model, ScoredWindow, Version
@@ -70,12 +71,13 @@ class Watch:
 
 
 def reconcile_windows(watch: Watch) -> None:
-    """One pass over every model that has a version in production, and the version that it replaced.
+    """One pass over every model that has a version in production, the version that it replaced, and its rollout.
 
     Doing it again changes nothing.
 
     While the log store does not answer nothing is recorded: the rules then see no new window, never a good one.
     """
+    compare_rollouts(watch.store, watch.logs, watch.clock.now())
     for model in watch.store.models():
         production = watch.store.production(model.id)
         if production is None:
