@@ -113,6 +113,14 @@ def serve(home: Home = None) -> None:
 
 
 @app.command()
+def migrate(home: Home = None, as_json: AsJson = False) -> None:
+    """Bring the database to this release's schema. Doing it again changes nothing."""
+    moved = import_module("controlplane.store").migrate_database(_settings(home).database)
+    was = f"from revision {moved.before}" if moved.before else "from none"
+    _say(as_json, {"from": moved.before, "to": moved.after}, f"the schema is at revision {moved.after}, {was}")
+
+
+@app.command()
 def apply(folder: Path, home: Home = None, as_json: AsJson = False) -> None:
     """Declare the model of a recipe folder. Applying the same twice changes nothing."""
     with _client(home) as client:

@@ -17,11 +17,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from bundle.blobs import BlobStore
+from controlplane.alerts import Patience
 from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
 from controlplane.auth import Authenticator
 from controlplane.credentials import ensure_credentials, let_in
 from controlplane.monitoring import Watch, reconcile_windows
+from controlplane.notifying.assembly import open_channels
+from controlplane.notifying.deliverer import Deliverer
 from controlplane.reconcile import Reconciler
 from controlplane.replayclock import clock_for
 from controlplane.safety import refuse_unsafe
@@ -43,8 +46,9 @@ def run_control(settings: Settings) -> None:
     home = settings.folders
     credentials = ensure_credentials(home.credentials)
     refuse_unsafe(settings, credentials)
-    store = Store(open_engine(settings.database))
+    store = Store(open_engine(settings.database, settings.migrate == "start"))
     let_in(store, credentials)
+    channels = open_channels(settings, store)
     clock, blobs, lines = clock_for(settings, store), BlobStore(home.blobs), SpooledLines(home)
     reconciler = Reconciler(
         store=store,
@@ -54,13 +58,17 @@ def run_control(settings: Settings) -> None:
         lines=lines,
         lease=settings.lease,
         instance_silence=settings.instance_silence,
+        patience=Patience() if settings.clock == "system" else Patience(monitor=None),
     )
+    deliveries = [
+        Ticker(Deliverer(store, channel, reconciler.owner, reconciler.at).once, settings.tick) for channel in channels
+    ]
     ticker = Ticker(reconciler.tick, settings.tick)
     parts = Parts(
         store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url, ticker.trouble,
         settings.trusted_proxies, settings.behind_tls,
     )  # fmt: skip
-    app = create_app(parts, admin_pages(), _ticking(ticker))
+    app = create_app(parts, admin_pages(), _ticking(ticker, *deliveries))
     try:
         uvicorn.run(
             app, host=settings.host, port=settings.port, log_level="warning",
@@ -76,7 +84,7 @@ def run_monitor(settings: Settings) -> None:
 
     _log_to_stderr()
     home = settings.folders
-    store = Store(open_engine(settings.database))
+    store = Store(open_engine(settings.database, settings.migrate == "start"))
     watch = Watch(
         store=store,
         logs=ParquetLogStore(home.log_store),
@@ -129,14 +137,16 @@ def admin_pages() -> list[Callable[[FastAPI], None]]:
     return [mount]
 
 
-def _ticking(ticker: Ticker) -> Lifespan:
+def _ticking(*tickers: Ticker) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        ticker.start()
+        for ticker in tickers:
+            ticker.start()
         try:
             yield
         finally:
-            ticker.stop()
+            for ticker in tickers:
+                ticker.stop()
 
     return lifespan
 

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     home: Path = Path("driftgate-data")
     #: the state of record; SQLite below the data folder where none is given
     database_url: str = Field(default="", repr=False)
+    #: who brings the schema to this release: each process as it starts, or a person with `driftgate migrate`
+    migrate: Literal["start", "manual"] = "start"
     #: where it listens; other than on this machine only behind a proxy with TLS
     host: str = "127.0.0.1"
     #: a proxy in front speaks TLS with browsers and clients
@@ -54,6 +56,16 @@ class Settings(BaseSettings):
     lease: Duration = timedelta(seconds=15)
     #: a serving instance that has been silent for longer does not count
     instance_silence: Duration = timedelta(seconds=15)
+    #: where Alertmanager answers, such as http://127.0.0.1:9093; none where this is empty
+    alertmanager_url: str = Field(default="", repr=False)
+    #: signed webhooks that alerts are told to: a JSON list of {"name", "url", "secret"}
+    webhooks: SecretStr = SecretStr("")
+    #: hosts that webhooks may call over https, with commas; http://127.0.0.1:9999 allows that address in the clear
+    allowed_hosts: str = ""
+    #: where people reach this control plane, for the links in alerts; where it listens if this is empty
+    public_url: str = ""
+    #: where the runbook is read, for the links in alerts; a path in this repository if this is empty
+    runbook_url: str = ""
 
     @property
     def folders(self) -> Home:

@@ -1,4 +1,4 @@
-"""The control plane's folder in the spool."""
+"""The control plane's folders in the spool: one for each process, so that replicas never wait for each other."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Final
 from bundle.home import Home
 from observability.spool import SpoolWriter
 
-FOLDER: Final = "controlplane"
+NAME: Final = "controlplane"
 SYNC_SECONDS: Final = 30.0
 
 
 class SpooledLines:
-    """Puts lines into `spool/controlplane`, which one process writes at a time."""
+    """Puts lines into the first of `spool/controlplane-0`, `-1`, ... that no other living process writes."""
 
     def __init__(self, home: Home) -> None:
-        self._writer = SpoolWriter(home.spool / FOLDER)
+        self._writer = SpoolWriter.claim(home.spool, NAME)
 
     def put(self, lines: list[bytes]) -> None:
         """Write the lines and wait until they are on the disk. Raises SpoolFull, or OSError where fsync

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from controlplane.errors import SchemaBehind
+from controlplane.errors import Busy, SchemaBehind
 
 #: the revision that this release works on
 HEAD: Final = "0002"
@@ -37,14 +37,14 @@ class Migrated:
 def migrate(engine: Engine) -> Migrated:
     """Bring the schema to this release's revision, all or nothing; one process at a time does it, others wait.
 
-    A schema that is further already is left as it is. Raises OperationalError where a lock was not to be had.
+    A schema that is further already is left as it is. Raises Busy where the database or a lock was not to be had.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for left in reversed(range(ATTEMPTS if engine.dialect.name == "postgresql" else 1)):
         try:
             return _migrate(engine)
-        except OperationalError:  # another replica migrates or works: everything was rolled back
-            if attempt == ATTEMPTS:
-                raise
+        except OperationalError as error:  # another replica migrates or works: everything was rolled back
+            if not left:
+                raise Busy(f"the schema was left as it is: {error.orig}") from error
     raise AssertionError("unreachable")
 
 

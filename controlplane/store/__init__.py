@@ -7,7 +7,7 @@ from __future__ import annotations
 from controlplane.store.alerts import Alerts
 from controlplane.store.answers import Answers
 from controlplane.store.counts import Counts
-from controlplane.store.database import open_engine
+from controlplane.store.database import migrate_database, open_engine
 from controlplane.store.decisions import Decisions
 from controlplane.store.fleet import Fleet
 from controlplane.store.holds import Holds
@@ -20,7 +20,7 @@ from controlplane.store.standings import Standings
 from controlplane.store.versions import Versions
 from controlplane.store.windows import Windows
 
-__all__ = ["Counts", "Store", "open_engine", "spec_of"]
+__all__ = ["Counts", "Store", "migrate_database", "open_engine", "spec_of"]
 
 
 class Store(

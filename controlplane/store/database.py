@@ -16,7 +16,7 @@ from sqlmodel import Session, SQLModel, col, create_engine, select, update
 
 from controlplane.acts import GENESIS, Act, chained
 from controlplane.errors import Busy
-from controlplane.migrations import migrate, require_schema
+from controlplane.migrations import Migrated, migrate, require_schema
 from controlplane.tables import AuditEntry, AuditHead, Json, Model, OutboxEntry
 from controlplane.tables.columns import EPOCH, Utc
 from observability.clock import Clock, SystemClock
@@ -45,6 +45,15 @@ def open_engine(url: str, migrating: bool = True) -> Engine:
     else:
         require_schema(engine)
     return engine
+
+
+def migrate_database(url: str) -> Migrated:
+    """Bring the database to this release's schema and say from where to where. Raises Busy."""
+    engine = connect(url)
+    try:
+        return migrate(engine)
+    finally:
+        engine.dispose()
 
 
 def connect(url: str) -> Engine:

@@ -95,7 +95,7 @@ def test_a_run_that_the_machine_kills_is_told_as_crashed_to_people_and_to_the_sp
     run = running.client.listing(MODEL, "runs", 1)[0]
     assert (run["key"], run["failure_code"], run["attempts"]) == (asked["key"], "crashed", 1)
 
-    folder = running.home.spool / "controlplane"
+    folder = running.home.spool / "controlplane-0"
     eventually(lambda: any('"crashed"' in file.read_text() for file in folder.glob("*.jsonl")))
 
 
