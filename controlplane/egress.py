@@ -166,7 +166,8 @@ class Egress:
         address = target.host if target.pinned else self._public_address(target, deadline)
         status = self._send(target, _Pinned(self.network, address, deadline), body, headers)
         if not 200 <= status < 300:
-            raise NotDelivered(f"{target.host} answered {status}", status=status)
+            down = status >= 500 or status in (404, 408, 410, 429)
+            raise NotDelivered(f"{target.host} answered {status}", status=status, down=down)
 
     def _public_address(self, target: Target, deadline: float) -> str:
         addresses = list(self._looked_up(target, deadline))

@@ -40,7 +40,7 @@ class Notifications(Database):
             )  # fmt: skip
 
     def claim_notifications(
-        self, channel: str, owner: str, lease: timedelta, limit: int = 50
+        self, channel: str, owner: str, lease: timedelta, limit: int = 20
     ) -> Sequence[Notification]:
         """The notifications of a channel that are due, now held by this owner; at most one of an alert.
 
@@ -122,6 +122,15 @@ class Notifications(Database):
         """These alerts, as they are now."""
         with self._reading() as session:
             return session.exec(select(Alert).where(col(Alert.id).in_(list(ids))).order_by(col(Alert.id))).all()
+
+    def told_again(self, fingerprints: Sequence[str]) -> frozenset[str]:
+        """Which of these are told and not over at this instant."""
+        with self._reading() as session:
+            query = select(Alert.fingerprint).where(
+                col(Alert.fingerprint).in_(list(fingerprints)), col(Alert.state) != AlertState.RESOLVED,
+                col(Alert.revision) > 0,
+            )  # fmt: skip
+            return frozenset(session.exec(query))
 
 
 def told(alert: Alert) -> Json:
