@@ -288,6 +288,15 @@ class Applied(View):
     recipe_digest: str
 
 
+class HookSecret(View):
+    """The secret of a model's webhook. This is the only time that it is shown."""
+
+    model: str
+    secret: str
+    #: where signed calls go
+    path: str
+
+
 class ClockView(View):
     """Where the control plane's clock stands."""
 

@@ -16,17 +16,17 @@ from observability.ids import new_id
 from tests.controlplane_world import MODEL, START, World
 
 
-def api_of(world: World, scope: str = "admin", **client: Any) -> TestClient:
+def api_of(world: World, scope: str = "admin", hook_key: bytes = b"", **client: Any) -> TestClient:
     """A client with a token of this scope."""
     token = new_token()
     world.store.add_token(scope, digest_of_token(token), [scope])
-    parts = Parts(world.store, world.blobs, ReplayClock(world.store), Authenticator(world.store))
+    parts = Parts(world.store, world.blobs, ReplayClock(world.store), Authenticator(world.store), hook_key=hook_key)
     return TestClient(create_app(parts), headers={"Authorization": f"Bearer {token}"}, **client)
 
 
 def add(world: World, *rows: SQLModel) -> None:
     """Rows as they would be stored."""
-    with Session(world.store._writing_engine) as session, session.begin():
+    with Session(world.store._writing_engine, expire_on_commit=False) as session, session.begin():
         for row in rows:
             session.add(row)
             session.flush()

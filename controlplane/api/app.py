@@ -53,7 +53,7 @@ def create_app(
     )
     app.state.parts = parts
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, tags=None if router.tags else ["serving"])
     for mount in mounts:
         mount(app)
     failures.install(app)

@@ -35,6 +35,12 @@ TAGS: Final = {
     "serving": "For serving instances.",
     "basics": "Health and the clock.",
 }
+#: of routes that are for programs of ours only
+SUMMARIES: Final = {
+    "/api/v1/serving/desired": "What serving should have loaded, and the tokens that it takes",
+    "/api/v1/blobs/{sha256}": "The bytes with this digest",
+    "/api/v1/serving/instances/{instance_id}": "What a serving instance says of itself",
+}
 _METHODS: Final = ("get", "put", "post", "delete", "patch")
 _ERRORS: Final = {
     "401": "no valid token", "403": "the token lacks the scope", "404": "there is no such thing",
@@ -93,14 +99,13 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:
 
 
 def _complete(path: str, method: str, operation: Json) -> None:
-    operation["summary"] = (
-        (operation.get("description") or operation["summary"]).split(". ")[0].split("\n")[0].rstrip(".")
-    )
+    said = operation.get("description") or SUMMARIES.get(path) or operation["summary"]
+    operation["summary"] = said.split(". ")[0].split("\n")[0].rstrip(".")
     responses = operation["responses"]
-    if is_open(path):
+    signed = path.startswith("/hooks/")
+    if is_open(path) and not signed:
         responses.pop("422", None)
         return
-    signed = path.startswith("/hooks/")
     operation["security"] = [] if signed else [{"token": []}]
     changes = method != "get"
     for status in (*_ERRORS, *(_CHANGE_ERRORS if changes else ())):
@@ -120,7 +125,7 @@ def _complete(path: str, method: str, operation: Json) -> None:
 
 def _error(status: str, text: str) -> Json:
     code = {"401": "unauthenticated", "403": "forbidden", "404": "not_found", "409": "run_active", "412": "changed",
-            "413": "too_large", "422": "invalid", "429": "too_many_attempts", "503": "unavailable"}[status]  # fmt: skip
+            "413": "too_large", "422": "invalid", "429": "too_many_attempts", "503": "busy"}[status]  # fmt: skip
     example = {"error": {"code": code, "message": text, "details": {}}}
     schema = {"$ref": "#/components/schemas/ErrorView"}
     return {"description": text, "content": {"application/json": {"schema": schema, "example": example}}}

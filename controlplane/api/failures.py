@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from controlplane.errors import ControlPlaneError, Unavailable
+from controlplane.errors import Busy, ControlPlaneError
 from controlplane.lifecycle import IllegalTransition
 
 LOG: Final = logging.getLogger(__name__)
@@ -79,4 +79,4 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
 
 def _database(request: Request, error: Exception) -> JSONResponse:
     LOG.error("%s %s: %s", request.method, request.url.path, error)
-    return of_error(Unavailable())
+    return of_error(Busy())

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from controlplane.api.acting import act_of
 from controlplane.api.hearing import tag_of
 from controlplane.api.paging import ThePage, read_cursor
-from controlplane.api.parts import Asked, Exactly, TheModel, TheParts
+from controlplane.api.parts import Asked, Exactly, Sentence, TheModel, TheParts
 from controlplane.applying import apply_spec
 from controlplane.listings import ModelsPage
 from controlplane.status import status_of, statuses
 from controlplane.store.standings import Stands
 from controlplane.views import Applied, Status
+from controlplane.words import one_line
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 #: what the clock and the traffic alone move: a tag that told of it would never be the same twice
@@ -30,6 +32,7 @@ class Apply(Asked):
     spec: dict[str, Any]
     #: name to source
     recipe: dict[str, str] = Field(min_length=1, max_length=100)
+    reason: Sentence = ""
 
 
 @router.get("")
@@ -48,9 +51,10 @@ def list_models(
 
 
 @router.put("/{ns}/{slug}")
-def apply_model(parts: TheParts, model_id: TheModel, asked: Apply) -> Applied:
+def apply_model(request: Request, parts: TheParts, model_id: TheModel, asked: Apply) -> Applied:
     """Declare a model. Applying the same twice changes nothing."""
-    model, changed = apply_spec(parts.store, model_id, asked.spec, asked.recipe, parts.clock.now())
+    act = act_of(request, one_line(asked.reason))
+    model, changed = apply_spec(parts.store, model_id, asked.spec, asked.recipe, parts.clock.now(), act)
     return Applied(model=model.id, changed=changed, spec_digest=model.spec_digest, recipe_digest=model.recipe_digest)
 
 

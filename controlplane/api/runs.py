@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
-from controlplane.api.parts import Asked, Sentence, TheModel, TheParts
+from controlplane.api.acting import act_of
+from controlplane.api.history import Key
+from controlplane.api.parts import Asked, KnownModel, Reason, Sentence, TheModel, TheParts
 from controlplane.triggers import ask
 from controlplane.views import RunView
 from controlplane.words import one_line
@@ -22,7 +24,16 @@ class AskRun(Asked):
 
 
 @router.post("/runs", status_code=202)
-def ask_run(parts: TheParts, model_id: TheModel, asked: AskRun) -> RunView:
+def ask_run(request: Request, parts: TheParts, model_id: TheModel, asked: AskRun) -> RunView:
     """Ask for a training run."""
-    run = ask(parts.store, model_id, asked.request_id.lower(), one_line(asked.reason), parts.clock.now())
+    act = act_of(request, one_line(asked.reason))
+    run = ask(parts.store, model_id, asked.request_id.lower(), act.why, parts.clock.now(), act)
     return RunView.model_validate(run)
+
+
+@router.post("/runs/{key}/cancel", status_code=202)
+def cancel_run(request: Request, parts: TheParts, model_id: KnownModel, key: Key, asked: Reason) -> RunView:
+    """Ask that a run end: it does at the next tick, and makes no version."""
+    act = act_of(request, one_line(asked.reason))
+    parts.store.one("runs", model_id, key=key)
+    return RunView.model_validate(parts.store.cancel_run(key, act.actor, act.why, parts.clock.now(), act))

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from controlplane.api.parts import KnownModel, Reason, TheParts
+from controlplane.api.acting import act_of
+from controlplane.api.history import VersionNumber, version_views
+from controlplane.api.parts import KnownModel, Parts, Reason, TheParts
 from controlplane.views import VersionView
 from controlplane.words import one_line
 
 router = APIRouter(prefix="/api/v1/models/{ns}/{slug}", tags=["versions"])
 
 
+@router.post("/versions/{number}/approve")
+def approve(
+    request: Request, parts: TheParts, model_id: KnownModel, number: VersionNumber, asked: Reason
+) -> VersionView:
+    """Let a version that passed its gate and waits for a person go on."""
+    act = act_of(request, one_line(asked.reason))
+    parts.store.approve(model_id, number, act.why, parts.clock.now(), act)
+    return _shown(parts, model_id, number)
+
+
+@router.post("/versions/{number}/reject")
+def reject(
+    request: Request, parts: TheParts, model_id: KnownModel, number: VersionNumber, asked: Reason
+) -> VersionView:
+    """Take a version out of the way to production for good."""
+    act = act_of(request, one_line(asked.reason))
+    parts.store.reject(model_id, number, act.why, parts.clock.now(), act)
+    return _shown(parts, model_id, number)
+
+
+@router.post("/versions/{number}/promote")
+def promote(
+    request: Request, parts: TheParts, model_id: KnownModel, number: VersionNumber, asked: Reason
+) -> VersionView:
+    """Put a version that is loaded into production at once, whatever steps of its rollout remain."""
+    act = act_of(request, one_line(asked.reason))
+    parts.store.promote(model_id, number, act.why, parts.clock.now(), act, parts.instance_silence)
+    return _shown(parts, model_id, number)
+
+
 @router.post("/rollback")
-def roll_back(parts: TheParts, model_id: KnownModel, asked: Reason) -> VersionView:
+def roll_back(request: Request, parts: TheParts, model_id: KnownModel, asked: Reason) -> VersionView:
     """Put the version that was retired last back into production."""
-    version = parts.store.roll_back(model_id, one_line(asked.reason), parts.clock.now())
-    return VersionView.model_validate(version)
+    act = act_of(request, one_line(asked.reason))
+    version = parts.store.roll_back(model_id, act.why, parts.clock.now(), act)
+    return _shown(parts, model_id, version.number)
+
+
+def _shown(parts: Parts, model_id: str, number: int) -> VersionView:
+    return version_views(parts.store, [parts.store.one("versions", model_id, number=number)])[0]

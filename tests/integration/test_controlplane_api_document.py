@@ -57,7 +57,7 @@ def test_every_operation_is_described_with_its_errors(document):
     for path, method, operation in listed:
         assert operation["summary"][0].isupper() and len(operation["summary"]) > 5, path
         assert operation["tags"] and set(operation["tags"]) <= set(TAGS), path
-        if not is_open(path):
+        if not is_open(path) or path.startswith("/hooks/"):
             assert operation["security"] == ([] if path.startswith("/hooks/") else [{"token": []}])
             assert {"401", "403", "404", "422"} <= set(operation["responses"]), path
             assert method == "get" or {"409", "412", "413"} <= set(operation["responses"]), path
@@ -99,7 +99,7 @@ def filled(path: str) -> str:
 def test_every_route_fails_in_the_one_shape(client, document):
     for path, method, _ in operations(document):
         nobody = client.request(method, filled(path), headers={"Authorization": ""})
-        if is_open(path):
+        if is_open(path) and not path.startswith("/hooks/"):
             continue
         if not path.startswith("/hooks/"):
             assert (nobody.status_code, shaped(nobody).error.code) == (401, "unauthenticated"), path
