@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from controlplane.api.failures import failure, of_error
 from controlplane.auth import SAFE, Authenticator, is_open, is_plain, required_scope
 from controlplane.callers import Caller, demand
-from controlplane.errors import ControlPlaneError, Denied, Forbidden, Unauthenticated
+from controlplane.errors import ControlPlaneError, Forbidden, Unauthenticated
 from controlplane.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
 from controlplane.throttle import Network, address_of
 from observability.ids import new_id
@@ -32,6 +32,7 @@ SESSION_COOKIE: Final = COOKIE
 FORM: Final = "application/x-www-form-urlencoded"
 FORM_BYTES: Final = 64 << 10
 REQUEST_ID: Final = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
+FAILED: Final = "%s %s failed"
 BODY_BYTES: Final = 1 << 20
 APPLY_BYTES: Final = 4 << 20
 SECURITY_HEADERS: Final = {
@@ -70,15 +71,14 @@ class Door:
         scope.setdefault("state", {}).update(request_id=request_id, address=address)
         guarded, limit = _with_headers(send, request_id), _limit(scope)
         try:
-            refusal = await self._refusal(scope)
-            if refusal is None and _is_too_long(headers, limit):
-                refusal = _too_large(limit)
-            if refusal is None:
-                receive = await _from_its_session(scope, headers, _limited(receive, limit))
-        except Denied as error:
+            refusal, receive = await self._admit(scope, headers, _limited(receive, limit))
+        except ControlPlaneError as error:
             refusal = refused(error)
         except TooLarge:
             refusal = _too_large(FORM_BYTES)
+        except Exception:
+            LOG.exception(FAILED, scope["method"], scope["path"])
+            refusal = _broken()
         if refusal is not None:
             await refusal(scope, receive, guarded)
         else:
@@ -95,11 +95,17 @@ class Door:
         try:
             await self._app(scope, receive, watched)
         except Exception:
-            LOG.exception("%s %s failed", scope["method"], scope["path"])
+            LOG.exception(FAILED, scope["method"], scope["path"])
             if begun:
                 raise
-            message = "something went wrong; the log of the control plane has the details"
-            await failure(500, "internal", message)(scope, receive, send)
+            await _broken()(scope, receive, send)
+
+    async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
+        """What to answer instead of the application, or None and the body for it. Raises Denied or TooLarge."""
+        refusal, limit = await self._refusal(scope), _limit(scope)
+        if refusal is None and _is_too_long(headers, limit):
+            refusal = _too_large(limit)
+        return refusal, receive if refusal is not None else await _from_its_session(scope, headers, receive)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """What to answer to a request that is not let in; None where it is. Raises Denied."""
@@ -134,6 +140,11 @@ def refused(error: ControlPlaneError) -> Response:
     if "retry_after" in error.details:
         response.headers["Retry-After"] = str(error.details["retry_after"])
     return response
+
+
+def _broken() -> Response:
+    """The answer where something of ours is wrong."""
+    return failure(500, "internal", "something went wrong; the log of the control plane has the details")
 
 
 async def _from_its_session(scope: Scope, headers: Headers, receive: Receive) -> Receive:

@@ -42,6 +42,7 @@ class People(Trail):
     def revoke_token(self, token_id: str, act: Act | None = None) -> Token:
         """Let this token in no more, nor any session that it began. Raises NotFound; twice is the same as once."""
         with self._writing() as session:
+            _one_at_a_time(session)
             token = session.exec(select(Token).where(Token.id == token_id).with_for_update()).first()
             if token is None:
                 raise NotFound(f"there is no token {token_id}", token=token_id)
@@ -120,6 +121,7 @@ class People(Trail):
             SignIn.sha256 == replaced,
         )
         with self._writing() as session:
+            _one_at_a_time(session)
             session.exec(delete(SignIn).where(gone))
             session.add(row)
             after: Json = {"expires_at": row.expires_at.isoformat()}
@@ -143,7 +145,8 @@ class People(Trail):
         """The session ends. Returns whose it was; None where it had ended."""
         query = select(SignIn, Token).where(SignIn.token_id == Token.id, SignIn.sha256 == sha256)
         with self._writing() as session:
-            found = session.exec(query.with_for_update()).first()
+            _one_at_a_time(session)
+            found = session.exec(query).first()
             if found is None:
                 return None
             row, token = found
@@ -170,7 +173,9 @@ class People(Trail):
 
 
 def _one_at_a_time(session: Session) -> None:
-    """Whoever changes tokens waits for whoever does, as SQLite's writers do anyway: names are compared, not indexed."""
+    """Who changes tokens or sessions waits for whoever does, as SQLite's writers do anyway: names are compared, and
+    whoever is audited needs this row in any case, so it is locked first.
+    """
     session.exec(select(AuditHead).where(AuditHead.id == 1).with_for_update()).first()
 
 

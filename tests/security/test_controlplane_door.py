@@ -275,6 +275,15 @@ def test_an_unexpected_error_says_nothing_of_its_cause_and_has_the_same_shape(cl
     assert "secret" not in response.text and "Content-Security-Policy" in response.headers
 
 
+def test_a_door_whose_database_fails_lets_nobody_in_and_says_so_in_the_one_shape(app, tokens, world, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(world.store, "token", broken)
+    response = TestClient(app).get("/api/v1/models", headers=bearer(tokens["admin"]))
+    assert assert_error(response, 500)["code"] == "internal" and "secret" not in response.text
+
+
 def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(client, tokens):
     headers = bearer(tokens["admin"]) | {"Content-Type": "application/json"}
     long = b" " * (BODY_BYTES + 1)
