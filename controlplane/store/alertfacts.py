@@ -23,6 +23,7 @@ from controlplane.tables import (
     TrainingRun,
     Version,
 )
+from controlplane.tables.columns import EPOCH
 
 #: the newest window may not be decided on yet: then the one before it speaks
 WINDOWS: Final = 3
@@ -36,8 +37,10 @@ def read_alert_facts(
     session: Session, model: Model, wall: datetime, now: datetime, patience: Patience, unserved_since: datetime | None
 ) -> AlertFacts:
     """What is known of a model, in the caller's transaction."""
-    in_production = select(Version.number).where(Version.model == model.id, Version.state == VersionState.PRODUCTION)
-    version = session.exec(in_production).first()
+    in_production = select(Version.number, Version.promoted_at).where(
+        Version.model == model.id, Version.state == VersionState.PRODUCTION
+    )
+    version, since = session.exec(in_production).first() or (None, None)
     newest = select(Version).where(Version.model == model.id).order_by(col(Version.number).desc())
     last = session.exec(newest.limit(1)).first()
     return AlertFacts(
@@ -45,7 +48,7 @@ def read_alert_facts(
         wall=wall,
         now=now,
         version=version,
-        windows=_windows(session, model, version) if version is not None else (),
+        windows=_windows(session, model, version, since) if version is not None else (),
         without_budget=_without_budget(session, model, version) if version is not None else (),
         retraining=_retraining(session, model.id, last),
         last_run=_last_run(session, model.id),
@@ -57,11 +60,11 @@ def read_alert_facts(
     )
 
 
-def _windows(session: Session, model: Model, version: int) -> tuple[RuleSaid, ...]:
-    """What each data and metric rule decided on the newest window that it decided on."""
+def _windows(session: Session, model: Model, version: int, since: datetime | None) -> tuple[RuleSaid, ...]:
+    """What each data and metric rule decided on the newest window since the version went into production."""
     rules = [rule for rule in model.spec.get("rules", ()) if rule["kind"] in WINDOW_KINDS]
     looked = {(rule["monitor"], rule["kind"] == "metric") for rule in rules}
-    ids = {key: _newest_windows(session, model.id, version, *key) for key in sorted(looked)}
+    ids = {key: _newest_windows(session, model.id, version, since, *key) for key in sorted(looked)}
     said = _said_of(session, model.id, {window for windows in ids.values() for window in windows})
     found = []
     for rule in rules:
@@ -71,10 +74,13 @@ def _windows(session: Session, model: Model, version: int) -> tuple[RuleSaid, ..
     return tuple(each for each in found if each is not None)
 
 
-def _newest_windows(session: Session, model: str, version: int, monitor: str, settled: bool) -> list[str]:
+def _newest_windows(
+    session: Session, model: str, version: int, since: datetime | None, monitor: str, settled: bool
+) -> list[str]:
     query = select(ScoredWindow.id).where(
-        ScoredWindow.model == model, ScoredWindow.version == version, ScoredWindow.monitor == monitor
-    )
+        ScoredWindow.model == model, ScoredWindow.version == version, ScoredWindow.monitor == monitor,
+        ScoredWindow.cut_at >= (since or EPOCH),
+    )  # fmt: skip
     if settled:
         query = query.where(col(ScoredWindow.error_at).is_not(None))
     newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())

@@ -1,0 +1,272 @@
+"""Alerts: once for what holds, told once for each change, and never twice by two replicas."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from controlplane.acts import Act
+from controlplane.alerting import reconcile_alerts
+from controlplane.alerts import Patience
+from controlplane.errors import Conflict, Refused
+from controlplane.lifecycle import AlertState
+from controlplane.store import Store, open_engine
+from controlplane.triggers import apply_rules
+from observability.clock import SystemClock
+from pipeline.contract.training import Failure
+from tests.controlplane_world import DRIFT, MODEL, FakeClock, World, spec
+
+CHANNELS = ("alertmanager", "webhook:ops")
+COOL = DRIFT | {"cooldown": "1d"}
+
+
+@pytest.fixture
+def world(tmp_path, database_url) -> World:
+    made = World(tmp_path, spec([COOL], alert_labels={"tier": "gold", "model": "not ours"}), database_url)
+    made.wall = FakeClock(SystemClock().now())
+    made.store = Store(open_engine(database_url), made.wall)
+    made.store.channels = CHANNELS
+    return made
+
+
+def in_service(world: World) -> None:
+    world.to_production()
+    world.store.report_instance("serving-1", [loaded(world)], [])
+
+
+def loaded(world: World) -> dict:
+    version = world.store.production(MODEL)
+    return {"model": MODEL, "version": version.number, "manifest": version.manifest}
+
+
+def states(world: World) -> dict[str, str]:
+    return {alert.name: alert.state.value for alert in world.store.open_alerts(MODEL)}
+
+
+def waiting(world: World, channel: str = CHANNELS[0]) -> list[tuple[str, str, int]]:
+    """What the channel would take now; it takes it."""
+    claimed = world.store.claim_notifications(channel, "d", timedelta(seconds=30), 100)
+    world.store.mark_delivered(claimed, "d")
+    return [(row.body["name"], row.body["state"], row.revision) for row in claimed]
+
+
+def drift(world: World, share: float = 0.9, number: int = 0) -> None:
+    world.window(world.store.production(MODEL).number, number, drifted_share=share)
+    world.tick()
+
+
+def test_drift_that_cannot_be_answered_yet_is_told_once_to_each_channel_until_it_is_gone(world):
+    in_service(world)
+
+    drift(world)
+    world.tick()
+
+    assert states(world) == {"DriftDetected": "firing"}
+    assert waiting(world) == [("DriftDetected", "firing", 1)]
+    assert waiting(world, CHANNELS[1]) == [("DriftDetected", "firing", 1)]
+    (alert,) = world.store.open_alerts(MODEL)
+    assert alert.labels | {"fingerprint": ""} == {
+        "alertname": "DriftDetected", "severity": "warning", "model": MODEL, "team": "t", "data_owner": "o",
+        "rule": "drifted", "tier": "gold", "fingerprint": "",
+    }  # fmt: skip
+
+    drift(world, 0.0, number=2)
+
+    assert states(world) == {}
+    assert waiting(world) == [("DriftDetected", "resolved", 2)]
+
+
+def test_a_retraining_that_answers_drift_keeps_it_quiet_and_ends_it_in_silence(world):
+    in_service(world)
+    world.clock.advance(timedelta(days=2))
+
+    drift(world)
+
+    (alert,) = world.store.open_alerts(MODEL)
+    assert alert.inhibited_by is not None and waiting(world) == []
+
+    world.finish(world.store.active_run(MODEL).key, world.made())
+    for _ in range(4):
+        world.tick()
+        world.load_staged()
+
+    assert world.store.production(MODEL).number == 2
+    assert states(world) == {} and waiting(world) == []
+
+
+def test_drift_is_told_where_the_retraining_that_answered_it_failed(world):
+    in_service(world)
+    world.clock.advance(timedelta(days=2))
+    drift(world)
+
+    world.finish(world.store.active_run(MODEL).key, failure=Failure(code="too_few_rows", message="none"))
+    world.tick()
+    world.tick()
+
+    assert sorted(waiting(world)) == [("DriftDetected", "firing", 1), ("RetrainingFailed", "firing", 1)]
+
+
+def test_a_failed_retraining_is_over_with_the_next_that_succeeds_even_if_the_gate_turns_its_version_down(world):
+    in_service(world)
+    world.finish(world.ask().key, failure=Failure(code="parity", message="none"))
+    world.tick()
+    assert states(world) == {"RetrainingFailed": "firing"}
+
+    world.finish(world.ask().key, world.made(better=False))
+    for _ in range(3):
+        world.tick()
+
+    assert states(world) == {"RetrainingRejected": "firing"}
+    assert sorted(waiting(world)) == [("RetrainingFailed", "resolved", 2), ("RetrainingRejected", "firing", 1)]
+
+
+def test_people_acknowledge_and_silence_and_a_silence_ends_by_itself(world):
+    in_service(world)
+    drift(world)
+    (alert,) = world.store.open_alerts(MODEL)
+    act = Act("ann", "t1", "api", "r1", "looking")
+    now = world.clock.now()
+
+    world.store.acknowledge(alert.id, "looking", now, "ann", act)
+    world.store.acknowledge(alert.id, "looking", now, "ann", act)
+    assert waiting(world) == [("DriftDetected", "acknowledged", 2)]
+    until = world.wall.now() + timedelta(hours=1)
+    world.store.silence(alert.id, until, "tonight", now, "ann", act)
+    assert waiting(world) == [("DriftDetected", "silenced", 3)]
+    world.tick()
+    assert waiting(world) == []
+
+    world.wall.advance(timedelta(hours=1))
+    world.store.report_instance("serving-1", [loaded(world)], [])
+    world.tick()
+
+    assert waiting(world) == [("DriftDetected", "firing", 4)]
+    world.store.silence(alert.id, world.wall.now() + timedelta(hours=1), "again", now, "ann", act)
+    world.store.unsilence(alert.id, "no", now, "ann", act)
+    assert waiting(world) == [("DriftDetected", "firing", 6)]
+    drift(world, 0.0, number=2)
+    with pytest.raises(Conflict):
+        world.store.acknowledge(alert.id, "late", now, "ann", act)
+
+
+def test_a_silence_that_has_ended_before_it_begins_is_refused(world):
+    in_service(world)
+    drift(world)
+    (alert,) = world.store.open_alerts(MODEL)
+
+    with pytest.raises(Refused):
+        world.store.silence(alert.id, world.wall.now(), "why", world.clock.now(), "ann")
+
+
+def test_a_model_that_nobody_serves_is_told_after_a_while_and_over_when_an_instance_has_it(world):
+    in_service(world)
+    work = world.reconciler(wall=world.wall)
+    work.tick()
+    for step in (timedelta(seconds=30), timedelta(seconds=1), timedelta(seconds=61)):
+        assert states(world) == {}
+        world.wall.advance(step)
+        work.tick()
+    assert states(world) == {"NoServingInstance": "firing"}
+
+    world.reconciler(wall=world.wall).tick()
+    assert states(world) == {"NoServingInstance": "firing"}, "a replica that has just started takes nothing back"
+
+    world.store.report_instance("serving-2", [loaded(world)], [])
+    work.tick()
+    assert states(world) == {}
+
+
+def test_a_monitor_that_stands_still_is_told_and_over_when_it_looks_again(world):
+    in_service(world)
+    work, patience = world.reconciler(wall=world.wall), Patience()
+    world.store.observe(MODEL, 1, world.clock.now(), 0, world.clock.now())
+    work.tick()
+
+    world.clock.advance(patience.monitor + timedelta(seconds=1))
+    reconcile_alerts(work, world.clock.now())
+    assert states(world) == {"MonitorBehind": "firing"}
+
+    world.store.observe(MODEL, 1, world.clock.now(), 0, world.clock.now())
+    reconcile_alerts(work, world.clock.now())
+    assert states(world) == {}
+
+
+def test_events_that_do_not_reach_the_spool_are_told_for_the_installation(world):
+    in_service(world)
+    world.ask()
+    world.wall.advance(timedelta(minutes=6))
+
+    for _ in range(2):
+        world.store.settle_installation(world.clock.now(), Patience())
+
+    assert [alert.name for alert in world.store.open_alerts(None)] == ["OutboxStuck"]
+    world.tick()
+    world.tick()
+    assert world.store.open_alerts(None) == []
+
+
+def test_replicas_that_look_at_once_open_one_alert_and_tell_it_once(world):
+    in_service(world)
+    world.window(1, 0, drifted_share=0.9)
+    stores = [Store(open_engine(world.database), world.wall) for _ in range(6)]
+    for store in stores:
+        store.channels = CHANNELS
+    apply_rules(world.store, world.store.model(MODEL), world.clock.now())
+
+    with ThreadPoolExecutor(6) as pool:
+        changes = list(pool.map(lambda store: store.settle_alerts(MODEL, world.clock.now(), Patience()), stores))
+
+    assert sum(changes) == 1 and len(world.store.open_alerts(MODEL)) == 1
+    assert waiting(world) == [("DriftDetected", "firing", 1)]
+
+
+def test_deliverers_that_claim_at_once_share_the_work_and_never_hold_the_same_alert(world):
+    in_service(world)
+    drift(world)
+    (alert,) = world.store.open_alerts(MODEL)
+    stores = [Store(open_engine(world.database), world.wall) for _ in range(6)]
+
+    with ThreadPoolExecutor(6) as pool:
+        lease = timedelta(seconds=30)
+        claims = list(pool.map(lambda store: store.claim_notifications(CHANNELS[0], str(id(store)), lease), stores))
+    assert sorted(len(each) for each in claims) == [0, 0, 0, 0, 0, 1]
+
+    world.store.acknowledge(alert.id, "seen", world.clock.now(), "ann")
+    assert world.store.claim_notifications(CHANNELS[0], "other", lease) == [], "the first is still on its way"
+
+
+def test_a_later_change_takes_the_place_of_one_that_was_not_taken_and_hopeless_ones_are_given_up(world):
+    in_service(world)
+    drift(world)
+    (alert,) = world.store.open_alerts(MODEL)
+    world.store.acknowledge(alert.id, "seen", world.clock.now(), "ann")
+
+    assert waiting(world) == [("DriftDetected", "acknowledged", 2)]
+    assert waiting(world) == []
+
+    world.wall.advance(timedelta(days=3, seconds=1))
+    assert world.store.tidy_notifications() == 2, "the other channel took nothing"
+    assert waiting(world, CHANNELS[1]) == []
+
+
+def test_what_was_not_taken_waits_and_is_then_tried_again(world):
+    in_service(world)
+    drift(world)
+    (row,) = world.store.claim_notifications(CHANNELS[0], "d", timedelta(seconds=30))
+    world.store.mark_failed({row.id: timedelta(minutes=1)}, "d", "it is down")
+
+    assert waiting(world) == []
+    world.wall.advance(timedelta(minutes=1))
+    assert waiting(world) == [("DriftDetected", "firing", 1)]
+
+
+def test_every_change_is_in_the_outbox_too(world):
+    in_service(world)
+    drift(world)
+
+    world.tick()
+
+    assert any(b'"kind":"alert"' in line and b"DriftDetected" in line for line in world.lines.lines)
+    assert world.store.open_alerts(MODEL)[0].state is AlertState.FIRING
