@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from controlplane.status import WindowView
+from controlplane.views import WindowView
 from observability.ports import LogStoreUnavailable
 from tests.controlplane_world import MODEL, RECIPE, START, WEEKLY, CountingLogs, Monitored, spec
 
@@ -199,7 +199,7 @@ def test_rows_that_come_after_the_cut_are_counted_when_the_window_is_scored_agai
     settled = world.store.windows(MODEL)[-1]
     assert settled.id == first.id and settled.error_at is not None
     assert (settled.rows, settled.late_rows) == (100, 7)
-    assert WindowView.model_validate(settled).late_rows == 7
+    assert WindowView.model_validate(settled.model_dump()).late_rows == 7
 
 
 def test_while_the_log_store_is_away_nothing_is_said_to_be_known(world, caplog):
