@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -85,5 +86,6 @@ def verify_audit(parts: TheParts) -> Verification:
 
 
 def _lines(parts: Parts, asked: Wanted) -> Iterator[bytes]:
+    """One entry a line, in ASCII: what somebody gave as a reason holds nothing that any reader takes for a new line."""
     for entry in parts.store.audit_entries(asked):
-        yield EntryView.model_validate(entry).model_dump_json().encode() + b"\n"
+        yield json.dumps(EntryView.model_validate(entry).model_dump(mode="json")).encode() + b"\n"

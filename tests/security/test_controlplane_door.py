@@ -180,12 +180,12 @@ SMUGGLED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", SMUGGLED)
-def test_a_smuggled_path_leads_neither_in_nor_to_more_than_the_scope(app, tokens, path):
-    assert raw(app, "GET", path)[0] == 401
-    for method in ("GET", "POST", "DELETE"):
-        status, body = raw(app, method, path, bearer(tokens["read"]))
-        assert status in (307, 403, 404, 405, 422) and '"tokens"' not in body, (method, status, body)
+def test_a_smuggled_path_leads_neither_in_nor_to_more_than_the_scope(app, tokens):
+    for path in SMUGGLED:
+        assert raw(app, "GET", path)[0] == 401, path
+        for method in ("GET", "POST", "DELETE"):
+            status, body = raw(app, method, path, bearer(tokens["read"]))
+            assert status in (307, 403, 404, 405, 422) and '"tokens"' not in body, (method, path, status, body)
 
 
 def test_a_forwarded_host_or_root_path_opens_nothing(client):
