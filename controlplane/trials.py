@@ -1,0 +1,195 @@
+"""A rule tried over what is stored of a model: when it would have fired, the cost, and what fired in truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from controlplane.errors import SpecRefused
+from controlplane.evidence import window_facts
+from controlplane.facts import WindowRule
+from controlplane.schedule import BadCron, check
+from controlplane.store import Store, spec_of
+from controlplane.tables import Firing, ScoredWindow, TrainingRun
+from controlplane.trying import History, PastRun, PastWindow, Replay, Said
+from pipeline.contract.rulespec import Rule, ScheduleRule, VolumeRule
+from pipeline.contract.spec import ModelSpec
+
+_RULE: Final[TypeAdapter[Rule]] = TypeAdapter(Rule)
+ASSUMPTIONS: Final = (
+    "History stays as it was: versions, windows and the runs of other rules are those that were.",
+    "A run takes as long as the model's runs took since then, and nothing comes of it.",
+    "Windows are judged by what is known of them now, also where labels or rows came late.",
+    "Pauses are left out, and so is dry_run.",
+)
+OF_LABELS: Final = "New labelled rows are those of the windows of the model's first monitor."
+
+
+class Fired(BaseModel):
+    """A firing, of the trial or in truth."""
+
+    rule: str
+    at: datetime
+    cause: str
+    reason: str
+    detail: str
+
+
+class Waited(BaseModel):
+    """For what the rule would have waited."""
+
+    reason: str
+    #: how often it would have been said, once for each cause unless another reason came between
+    times: int
+    first_at: datetime
+    last_at: datetime
+    #: of the last time
+    detail: str
+
+
+class Cost(BaseModel):
+    """What the firings would have cost; None where no run of the model tells."""
+
+    runs: int
+    #: the model's runs that the means are of
+    known_runs: int
+    seconds_each: float | None
+    cpu_hours_each: float | None
+    seconds: float | None
+    cpu_hours: float | None
+
+
+class Trial(BaseModel):
+    """What a rule would have done."""
+
+    model: str
+    rule: str
+    kind: str
+    since: datetime
+    until: datetime
+    #: stored windows that were looked at
+    windows: int
+    would_fire: list[Fired]
+    waited: list[Waited]
+    cost: Cost
+    #: what fired in truth since then, of every rule and request
+    fired: list[Fired]
+    #: False where the past was too long for one trial: then it was tried up to the last thing that is told
+    complete: bool
+    assumptions: list[str]
+
+
+def try_rule(store: Store, model_id: str, declared: Mapping[str, Any], since: datetime, now: datetime) -> Trial:
+    """Replay a rule as a user declares it over the model's past since then. Raises NotFound, or SpecRefused where it
+    could not be a rule of this model.
+    """
+    spec = spec_of(store.model(model_id))
+    rule = _checked(declared, spec, now)
+    if since >= now:
+        raise SpecRefused(f"since: {since.isoformat()} has not passed", field="since")
+    runs = store.runs_since(model_id, since - timedelta(days=30))
+    history = _history(store, spec, rule, runs)
+    replay = Replay(rule, history, since, now)
+    said = list(replay.said())
+    firing = [_fired(each) for each in said if each.decision.outcome == "fire"]
+    return Trial(
+        model=model_id, rule=rule.name, kind=rule.kind, since=since, until=now, windows=len(history.windows),
+        would_fire=firing, waited=_waited(said), cost=_cost(len(firing), [run for run, _ in runs]),
+        fired=[_true(firing) for _, firing in runs if firing.fired_at >= since], complete=replay.complete,
+        assumptions=[*ASSUMPTIONS, *([OF_LABELS] if isinstance(rule, VolumeRule) else [])],
+    )  # fmt: skip
+
+
+def _checked(declared: Mapping[str, Any], spec: ModelSpec, now: datetime) -> Rule:
+    try:
+        rule = _RULE.validate_python(declared)
+        others = tuple(each for each in spec.rules if each.name != rule.name)
+        ModelSpec.model_validate(spec.model_dump(by_alias=True) | {"rules": (*others, rule)})
+        if isinstance(rule, ScheduleRule):
+            check(rule, now)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SpecRefused(f"{field or 'rule'}: {first['msg'].removeprefix('Value error, ')}", field=field) from error
+    except BadCron as error:
+        raise SpecRefused(str(error), field="cron") from error
+    return rule
+
+
+def _history(store: Store, spec: ModelSpec, rule: Rule, runs: Iterable[tuple[TrainingRun, Firing]]) -> History:
+    runs = list(runs)
+    ended = [run for run, _ in runs if run.ended_at is not None]
+    lengths = [run.ended_at - run.asked_at for run in ended if run.ended_at is not None]
+    took = [run.cpu_seconds for run in ended if run.cpu_seconds is not None]
+    promotions = store.promotions(spec.model)
+    return History(
+        promotions=promotions,
+        windows=[_past(window) for window in _windows(store, spec, rule, promotions)],
+        runs=[PastRun(run.asked_at, run.ended_at, (run.cpu_seconds or 0) / 3600)
+              for run, firing in runs if firing.rule != rule.name],
+        budget=spec.budget,
+        run_length=max(sum(lengths, timedelta(0)) / len(lengths), timedelta(0)) if lengths else timedelta(0),
+        run_cpu_hours=sum(took) / len(took) / 3600 if took else 0.0,
+    )  # fmt: skip
+
+
+def _windows(
+    store: Store, spec: ModelSpec, rule: Rule, promotions: Sequence[tuple[datetime, int]]
+) -> Iterable[ScoredWindow]:
+    if isinstance(rule, WindowRule):
+        monitor = rule.monitor
+    elif isinstance(rule, VolumeRule) and spec.monitors:
+        monitor = spec.monitors[0].name
+    else:
+        return
+    first: dict[int, datetime] = {}
+    for at, version in promotions:
+        first.setdefault(version, at)
+    for version, at in first.items():
+        yield from store.windows_of(spec.model, version, monitor, at)
+
+
+def _past(window: ScoredWindow) -> PastWindow:
+    place = (window.until_time, window.until_id)
+    return PastWindow(window.version, place, window_facts(window), window.cut_at, window.error_at)
+
+
+def _fired(said: Said) -> Fired:
+    decision = said.decision
+    return Fired(
+        rule=decision.rule, at=said.at, cause=decision.cause, reason=decision.reason.name, detail=decision.detail
+    )
+
+
+def _true(firing: Firing) -> Fired:
+    return Fired(rule=firing.rule, at=firing.fired_at, cause=firing.cause, reason=firing.reason, detail=firing.detail)
+
+
+def _waited(said: Iterable[Said]) -> list[Waited]:
+    """By reason, in the order in which the reasons came up."""
+    found: dict[str, Waited] = {}
+    for at, decision in ((each.at, each.decision) for each in said if each.decision.outcome == "wait"):
+        name = decision.reason.name
+        before = found.get(name)
+        found[name] = Waited(
+            reason=name, times=before.times + 1 if before else 1, first_at=before.first_at if before else at,
+            last_at=at, detail=decision.detail,
+        )  # fmt: skip
+    return list(found.values())
+
+
+def _cost(count: int, runs: Sequence[TrainingRun]) -> Cost:
+    seconds = [run.report["seconds"] for run in runs if run.report and "seconds" in run.report]
+    hours = [run.cpu_seconds / 3600 for run in runs if run.cpu_seconds is not None]
+    each, cpu = _mean(seconds), _mean(hours)
+    return Cost(
+        runs=count, known_runs=len(seconds), seconds_each=each, cpu_hours_each=cpu,
+        seconds=None if each is None else each * count, cpu_hours=None if cpu is None else cpu * count,
+    )  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
