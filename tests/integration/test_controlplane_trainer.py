@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 
 from bundle.home import Home
@@ -21,13 +24,18 @@ from tests.controlplane_world import RECIPE, START, spec
 
 #: a stand-in for pipeline.run: does what the files in its folder say, and counts how often it was started
 STAND_IN = """
-import os, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 folder = Path(sys.argv[1])
 assert (folder / "request.json").exists() and sys.argv[2] == "--home"
 with (folder / "starts").open("a") as starts:
     starts.write(f"{os.getpid()}\\n")
 while True:
+    if (folder / "do-not-listen").exists():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        os.rename(folder / "do-not-listen", folder / "deaf")
+        (folder / "children").write_text(str(child.pid))
     if (folder / "do-crash").exists():
         raise SystemExit("Traceback: it broke")
     if (folder / "do-finish").exists():
@@ -35,6 +43,8 @@ while True:
         raise SystemExit(0)
     time.sleep(0.01)
 """
+
+CANCELLED = Failure(code="cancelled", message="ann: wrong data")
 
 
 def request() -> TrainingRequest:
@@ -64,8 +74,18 @@ class Processes:
         partial.write_text(text)
         partial.rename(self.home.run(key) / name)
 
+    def make_deaf(self, key: str) -> None:
+        """Let it ignore SIGTERM, and start a process of its own."""
+        self._put(key, "do-not-listen", "")
+
+    def children(self, key: str) -> list[int]:
+        return self._numbers(key, "children")
+
     def starts(self, key: str) -> list[int]:
-        path = self.home.run(key) / "starts"
+        return self._numbers(key, "starts")
+
+    def _numbers(self, key: str, name: str) -> list[int]:
+        path = self.home.run(key) / name
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def close(self) -> None:
@@ -220,3 +240,72 @@ def test_the_process_is_in_a_session_of_its_own_so_it_outlives_the_control_plane
     eventually(lambda: processes.starts(asked.key))
     pid = processes.starts(asked.key)[0]
     assert os.getsid(pid) == pid != os.getsid(0)
+
+
+def test_a_run_that_is_stopped_ends_as_it_was_told_to(driver):
+    asked = request()
+    driver.trainer.start(asked)
+    eventually(lambda: not isinstance(driver, Processes) or driver.starts(asked.key))
+    eventually(lambda: driver.trainer.stop(asked.key, CANCELLED) or driver.trainer.report(asked.key))
+
+    assert driver.trainer.report(asked.key).failure == CANCELLED
+    assert not driver.trainer.alive(asked.key)
+    driver.trainer.start(asked)
+    assert not driver.trainer.alive(asked.key), "it is not started again"
+
+
+def test_a_run_that_is_stopped_before_it_was_started_never_starts(driver):
+    asked = request()
+    driver.trainer.stop(asked.key, CANCELLED)
+    driver.trainer.start(asked)
+
+    assert driver.trainer.report(asked.key).failure == CANCELLED
+    assert not driver.trainer.alive(asked.key)
+    assert not isinstance(driver, Processes) or driver.starts(asked.key) == []
+
+
+def test_a_run_that_has_ended_ended_as_it_said_whoever_stops_it_later(driver):
+    asked = request()
+    driver.trainer.start(asked)
+    driver.finish(failed(asked.key))
+    eventually(lambda: driver.trainer.report(asked.key) and not driver.trainer.alive(asked.key))
+    driver.trainer.stop(asked.key, CANCELLED)
+
+    assert driver.trainer.report(asked.key) == failed(asked.key)
+
+
+def test_the_age_of_a_run_counts_from_its_start(driver):
+    asked = request()
+    assert driver.trainer.age(asked.key) is None
+    driver.trainer.start(asked)
+    assert timedelta(minutes=-1) < driver.trainer.age(asked.key) < timedelta(minutes=5)
+
+
+def test_a_run_that_does_not_listen_is_killed_with_all_that_it_started_by_whichever_control_plane(processes):
+    asked = request()
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+    processes.make_deaf(asked.key)
+    eventually(lambda: processes.children(asked.key))
+    (child,) = processes.children(asked.key)
+    another = SubprocessTrainer(processes.home, ("never",), grace=timedelta(0))
+    eventually(lambda: another.stop(asked.key, CANCELLED) or another.report(asked.key))
+
+    assert another.report(asked.key).failure == CANCELLED
+    eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_process_that_has_the_number_of_a_run_by_now_is_not_killed(processes, tmp_path):
+    asked = request()
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+    folder = processes.home.run(asked.key)
+    # given the same folder, leading a session, and named in the file: but it does not hold the run's lock
+    command = [sys.executable, "-c", "import time; time.sleep(60)", str(folder)]
+    innocent = subprocess.Popen(command, start_new_session=True)
+    (folder / STARTED_FILE).write_text(str(innocent.pid))
+    eventually(lambda: processes.trainer.stop(asked.key, CANCELLED) or processes.trainer.report(asked.key))
+
+    assert innocent.poll() is None
+    innocent.kill()
+    innocent.wait()
