@@ -1,39 +1,45 @@
-"""A state of record that an older release made."""
+"""The processes on a schema of another release."""
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
 
-from controlplane.store import Store, open_engine
-from tests.controlplane_world import MODEL, START, World
+from bundle.home import Home
+from controlplane.errors import SchemaBehind
+from controlplane.migrations import HEAD
+from controlplane.processes import run_monitor
+from controlplane.settings import Settings
 
-LATER = {"windows": ("late_rows", "look_at")}
+DUMP = Path(__file__).parents[1] / "migration" / "release_0_1_0.sql"
 
 
 @pytest.fixture
-def older(tmp_path):
-    world = World(tmp_path)
-    world.window(world.to_production().number, 1)
-    world.store._engine.dispose()
-    with sqlite3.connect(tmp_path / "control.db") as database:
-        database.execute("DROP INDEX windows_to_judge")
-        database.execute("DROP INDEX windows_awaiting_labels")
-        database.execute("DROP TABLE schedule_starts")
-        for column in LATER["windows"]:
-            database.execute(f"ALTER TABLE windows DROP COLUMN {column}")
-    database.close()
+def home(tmp_path: Path) -> Path:
+    with closing(sqlite3.connect(Home(tmp_path).database)) as database:
+        database.executescript(DUMP.read_text())
     return tmp_path
 
 
-def test_a_database_of_an_older_release_gets_what_it_lacks_and_keeps_what_it_has(older):
-    engine = open_engine(f"sqlite:///{older}/control.db")
-    store = Store(engine)
-    (window,) = store.windows(MODEL)
-    assert (window.rows, window.late_rows, window.look_at) == (100, 0, None)
-    assert [row.id for row in store.to_judge(store.version(MODEL, 1), START, "drifted", "weekly", False)] == [window.id]
-    assert store.schedule_starts(MODEL) == {}
-    names = {index["name"] for index in inspect(engine).get_indexes("windows")}
-    assert names == {"windows_in_order", "windows_to_judge", "windows_awaiting_labels"}
+def migrate(home: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "controlplane", "migrate", "--home", str(home), *options]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+def test_the_command_says_from_where_to_where(home):
+    assert json.loads(migrate(home, "--json")) == {"from": None, "to": HEAD}
+    assert json.loads(migrate(home, "--json")) == {"from": HEAD, "to": HEAD}
+    assert HEAD in migrate(home)
+
+
+def test_a_process_does_not_start_on_an_older_schema_where_people_migrate(home):
+    with pytest.raises(SchemaBehind, match="driftgate migrate"):
+        run_monitor(Settings(home=home, migrate="manual"))
