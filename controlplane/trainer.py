@@ -43,6 +43,13 @@ TAIL_BYTES: Final = 4_000
 #: the lock is shared for an instant when somebody looks whether it is held
 PATIENCE_SECONDS: Final = 0.2
 
+#: the process marks that it began before it becomes the run: one that dies without a word is not started again, though
+#: the control plane died in the same moment
+_MARKED: Final = (
+    sys.executable, "-S", "-E", "-c",
+    "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); os.execvp(sys.argv[2], sys.argv[2:])",
+)  # fmt: skip
+
 Contents = TypeVar("Contents", bound=BaseModel)
 
 
@@ -75,8 +82,8 @@ class SubprocessTrainer:
             if not _was_started(folder):
                 replace_durably(folder / REQUEST_FILE, request.model_dump_json(by_alias=True).encode())
                 self._children[request.key] = self._spawn(folder, lock)
-                # Only now: a crash just before leaves a run that is started again, never one that is not
-                # started.
+                # Only now: a crash before the process was there leaves a run that is started again, never one that is
+                # not started. A crash just here leaves what the process itself marked.
                 replace_durably(folder / STARTED_FILE, str(self._children[request.key].pid).encode())
         finally:
             os.close(lock)  # the child has it still
@@ -143,7 +150,7 @@ class SubprocessTrainer:
     def _spawn(self, folder: Path, lock: int) -> subprocess.Popen[bytes]:
         with (folder / OUTPUT_FILE).open("ab") as output, (folder / ERROR_FILE).open("ab") as errors:
             return subprocess.Popen(
-                [*self._command, str(folder), "--home", str(self._home.root)],
+                [*_MARKED, str(folder / STARTED_FILE), *self._command, str(folder), "--home", str(self._home.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
