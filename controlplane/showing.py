@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -50,11 +51,53 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
         ("phase", lambda row: (row["progress"] or {}).get("phase")),
         ("failure", lambda row: (row["failure_message"] or "").partition("\n")[0]),
     ],
+    "rollouts": [
+        ("version", lambda row: row["version"]),
+        ("state", lambda row: row["state"]),
+        ("share", lambda row: percent(row["share"])),
+        ("replaces", lambda row: row["champion"]),
+        ("began", lambda row: when(row["began_at"])),
+        ("note", lambda row: row["note"]),
+    ],
+    "holds": [
+        ("what", lambda row: row["what"]),
+        ("since", lambda row: when(row["since"])),
+        ("until", lambda row: when(row["until"])),
+        ("by", lambda row: row["by"]),
+        ("why", lambda row: row["why"]),
+    ],
+    "alerts": [
+        ("alert", lambda row: row["id"]),
+        ("name", lambda row: row["name"]),
+        ("state", lambda row: row["state"]),
+        ("summary", lambda row: row["summary"]),
+    ],
+    "notifications": [
+        ("channel", lambda row: row["channel"]),
+        ("due", lambda row: "given up" if row["given_up_at"] else when(row["due_at"])),
+        ("tried", lambda row: row["attempts"]),
+        ("error", lambda row: row["last_error"]),
+    ],
+    "tokens": [
+        ("token", lambda row: row["id"]),
+        ("name", lambda row: row["name"]),
+        ("role", lambda row: row["role"]),
+        ("ends", lambda row: "revoked" if row["revoked_at"] else when(row["expires_at"])),
+    ],
+    "audit": [
+        ("entry", lambda row: row["sequence"]),
+        ("at", lambda row: when(row["at"])),
+        ("by", lambda row: row["actor"]),
+        ("action", lambda row: row["action"]),
+        ("why", lambda row: row["why"]),
+    ],
 }
 
 
-#: columns that hold sentences
-LONG: Final = frozenset({"note", "detail", "failure"})
+#: columns that hold sentences, or names that people chose: they give way where the terminal is narrow
+LONG: Final = frozenset(
+    {"note", "detail", "failure", "why", "summary", "error", "rule", "cause", "reason", "monitor", "name", "by"}
+)
 
 
 def show_listing(console: Console, kind: str, rows: Sequence[Json]) -> None:
@@ -64,6 +107,24 @@ def show_listing(console: Console, kind: str, rows: Sequence[Json]) -> None:
     for row in rows:
         table.add_row(*(cell(value(row)) for _, value in columns))
     console.print(table)
+
+
+def show_one(console: Console, thing: Json) -> None:
+    """Everything about one thing, a line for each field; what is nested as JSON."""
+    table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False, box=None)
+    for name, value in thing.items():
+        said = json.dumps(value) if isinstance(value, dict | list) else value
+        table.add_row(cell(name), cell(said))
+    console.print(table)
+
+
+def told_change(status: Json) -> str:
+    """Where a model stands, in one line."""
+    production = f"v{status['production']['number']} in production" if status["production"] else "nothing in production"
+    said = [production, under_way(status) or "nothing under way", *(f"{each['what']} held" for each in status["holds"])]
+    if status["open_alerts"]:
+        said.append(f"{status['open_alerts']} alerts")
+    return f"{when(status['now'])}  {status['model']}: {', '.join(said)}"
 
 
 def show_statuses(console: Console, statuses: Sequence[Json]) -> None:

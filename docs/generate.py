@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import BaseModel
@@ -115,8 +116,15 @@ def _settings() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    for name, command in sorted(typer.main.get_group(cli.app).commands.items()):
-        yield f"## driftgate {name}\n\n{inspect.cleandoc(command.help or '')}\n"
+    yield from _commands_of("driftgate", typer.main.get_group(cli.app).commands)
+
+
+def _commands_of(group: str, commands: Mapping[str, Any]) -> Iterator[str]:
+    for name, command in sorted(commands.items()):
+        if (below := getattr(command, "commands", None)) is not None:
+            yield from _commands_of(f"{group} {name}", below)
+            continue
+        yield f"## {group} {name}\n\n{inspect.cleandoc(command.help or '')}\n"
         yield "| option | |\n|---|---|"
         for parameter in command.params:
             yield f"| `{', '.join(parameter.opts)}` | {getattr(parameter, 'help', None) or ''} |"

@@ -162,13 +162,14 @@ def _wait_for_first(stage: _Stage, narrator: Narrator, traffic: Traffic) -> dict
     """The status with the first version in service. Raises ReplayRefused with the reason where there will be none."""
     control, model = stage.control, stage.model
     while True:
-        status = control.status(model)
+        status = control.status(model).model_dump(mode="json")
         narrator.look(status, traffic)
         if status["production"] is not None:
             return status
         if not is_busy(status):
-            run, version = control.listing(model, "runs", 1), control.listing(model, "versions", 1)
-            why = run[0]["failure_message"] or (version[0]["gate"]["detail"] if version else "no version was made")
+            run, version = next(control.runs(model, 1), None), next(control.versions(model, 1), None)
+            why = run.failure_message if run else None
+            why = why or (version.gate.detail if version and version.gate else "no version was made")
             raise ReplayRefused(f"no first version: {why}")
         time.sleep(0.3)
 

@@ -85,7 +85,7 @@ class Replay:
         await asyncio.to_thread(self._control.set_clock, batch[-1].event_time)
 
     async def _look(self) -> dict[str, Any]:
-        status = await asyncio.to_thread(self._control.status, self._model)
+        status = (await asyncio.to_thread(self._control.status, self._model)).model_dump(mode="json")
         await asyncio.to_thread(self._narrator.look, status, self._traffic)
         return status
 

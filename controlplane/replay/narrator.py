@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from controlplane.client import ControlClient, Listing
+from controlplane.client import ControlClient
 from controlplane.gate import GateReason
 from controlplane.replay.traffic import Traffic
 from controlplane.rules import Reason
@@ -47,7 +47,8 @@ class Narrator:
     def look(self, status: dict[str, Any], traffic: Traffic) -> None:
         """Say what is new since the last look."""
         for kind, tell in _TELLERS.items():
-            self._say_new(kind, reversed(self._control.listing(self._model, kind, limit=RECENT)), tell)
+            newest = list(getattr(self._control, kind)(self._model, limit=RECENT))
+            self._say_new(kind, (each.model_dump(mode="json") for each in reversed(newest)), tell)
         if status["active_run"] is not None:
             self._say_run(status["active_run"])
         if self._live is not None:
@@ -162,7 +163,8 @@ def _run(run: dict[str, Any]) -> list[_Line]:
     return [_Line(run["key"], run["ended_at"], "run", text, "bold red")]
 
 
-_TELLERS: dict[Listing, Callable[[dict[str, Any]], list[_Line]]] = {
+#: list of the client to the lines of each of its rows
+_TELLERS: dict[str, Callable[[dict[str, Any]], list[_Line]]] = {
     "windows": _window,
     "decisions": _decision,
     "runs": _run,

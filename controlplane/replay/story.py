@@ -24,9 +24,9 @@ def summarise(
     source: Source,
     before: dict[str, Any],
 ) -> Summary:
-    after = control.status(model)
-    firings = control.listing(model, "firings", 1_000)
-    versions = control.listing(model, "versions", 1_000)
+    after = control.status(model).model_dump(mode="json")
+    firings = [each.model_dump(mode="json") for each in control.firings(model, 1_000)]
+    versions = [each.model_dump(mode="json") for each in control.versions(model, 1_000)]
     counts, earlier = after["counts"], before["counts"]
     scored = [answer for answer in traffic.answers if answer.row.id in first]
     if not scored:

@@ -91,9 +91,9 @@ def test_a_run_that_the_machine_kills_is_told_as_crashed_to_people_and_to_the_sp
     started = running.home.run(asked["key"]) / "started"
     eventually(started.exists)
     os.kill(int(started.read_text()), signal.SIGKILL)
-    eventually(lambda: running.client.status(MODEL)["active_run"] is None)
-    run = running.client.listing(MODEL, "runs", 1)[0]
-    assert (run["key"], run["failure_code"], run["attempts"]) == (asked["key"], "crashed", 1)
+    eventually(lambda: running.client.status(MODEL).active_run is None)
+    (run,) = running.client.runs(MODEL, 1)
+    assert (run.key, run.failure_code, run.attempts) == (asked["key"], "crashed", 1)
 
     folder = running.home.spool / "controlplane-0"
     eventually(lambda: any('"crashed"' in file.read_text() for file in folder.glob("*.jsonl")))
