@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy import union
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, or_, select, update
+from sqlmodel import Session, col, select, update
+from sqlmodel.sql.expression import SelectOfScalar
 
 from controlplane.acts import Act
 from controlplane.errors import NotFound
@@ -86,10 +88,8 @@ class Models(Database):
         """The models behind this one whose rules have to be asked: their time has come, or the clock went back behind
         the last time. By id, so that a page of models that fail again and again keeps no other from its turn.
         """
-        late = or_(Model.due_at <= now, col(Model.decided_until) > now)
         with self._reading() as session:
-            query = select(Model).where(late, Model.id > after)
-            return session.exec(query.order_by(col(Model.id)).limit(limit)).all()
+            return session.exec(_due(now).where(Model.id > after).order_by(col(Model.id)).limit(limit)).all()
 
     def mark_decided(self, model_id: str, changes: int, next_at: datetime, now: datetime) -> None:
         """A tick decided on everything up to this change: the model sleeps until then, unless it changed meanwhile."""
@@ -145,6 +145,13 @@ class Models(Database):
         """Which secret signs the model's webhook; 0 where none was given out, and so nothing can be signed."""
         with self._reading() as session:
             return _hook_generation(session, model_id)
+
+
+def _due(now: datetime) -> SelectOfScalar[Model]:
+    """Found by two indexes first, so that the models that sleep are not read."""
+    late = select(Model.id).where(Model.due_at <= now)
+    ahead = select(Model.id).where(col(Model.decided_until) > now)
+    return select(Model).where(col(Model.id).in_(union(late, ahead)))
 
 
 def _hook_generation(session: Session, model_id: str) -> int:

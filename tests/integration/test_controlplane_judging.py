@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
+from controlplane.deciding import reconcile_rules
+from controlplane.store.models import _due
+from controlplane.tables import Model
+from controlplane.triggers import apply_rules
 from pipeline.contract.training import Failure
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, World, spec
 
@@ -13,8 +18,8 @@ WORSE = {"name": "worse", "kind": "metric", "monitor": "weekly", "metric": "roc_
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 def test_a_rule_that_holds_while_a_run_is_active_records_that_it_waits_once_and_does_not_fire(world):
@@ -222,3 +227,105 @@ def test_the_error_of_a_window_is_judged_only_when_its_labels_are_due(tmp_path):
 
     assert world.reasons("worse")[-1] == "RETRAIN_METRIC"
     assert world.store.firings(MODEL)[0].trigger == "metric"
+
+
+def test_hysteresis_looks_at_the_windows_before_the_judged_one_also_when_it_is_judged_late(tmp_path):
+    worse = WORSE | {"hold": {"windows": 2, "of": 2}}
+    world = World(tmp_path, spec([worse]))
+    first = world.to_production()
+    windows = [world.window(first.number, number) for number in range(6)]
+
+    def settle(number: int, roc_auc: float) -> list[str]:
+        told = {"error": {"roc_auc": roc_auc}}
+        world.store.rescore_window(windows[number].id, 80, told, True, world.clock.now())
+        world.tick()
+        return [firing.cause for firing in world.store.firings(MODEL) if firing.rule == "worse"]
+
+    assert settle(0, 0.6) == [] and world.reasons("worse")[-1] == "WAIT_HYSTERESIS"
+    assert settle(4, 0.9) == []
+    assert settle(3, 0.6) == [windows[3].id], "its predecessor among the settled ones is the first"
+
+
+def test_a_pause_keeps_a_rule_from_firing_until_it_ends_by_itself(world):
+    first = world.to_production()
+    world.store.put_hold(MODEL, "rule:drifted", "the feed is broken", START + timedelta(hours=5), START, "ann")
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "WAIT_PAUSED"
+    assert "ann" in world.store.decisions(MODEL, 1)[0].detail
+    world.clock.advance(timedelta(hours=5) - timedelta(seconds=1))
+    world.tick()
+    assert world.store.active_run(MODEL) is None
+    world.clock.advance(timedelta(seconds=1))
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def test_a_dry_run_says_once_for_each_cause_what_it_would_have_done_and_starts_nothing(tmp_path):
+    world = World(tmp_path, spec([DRIFT | {"dry_run": True}]))
+    first = world.to_production()
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    run = world.ask()
+    world.tick()
+    world.finish(run.key, failure=Failure(code="crashed", message="x"))
+    for _ in range(3):
+        world.tick()
+    assert world.reasons("drifted").count("WAIT_DRY_RUN") == 1
+    assert world.reasons("drifted")[-1] == "WAIT_DRY_RUN"
+    assert world.store.counts(MODEL).firings["data"] == 0
+
+    world.store.apply_model(spec([DRIFT]), RECIPE, world.clock.now())
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT", "no dry run any more"
+
+
+def test_the_budget_counts_what_people_asked_for_and_refuses_only_rules(tmp_path):
+    world = World(tmp_path, spec([DRIFT], budget={"runs_per_day": 2}))
+    first = world.to_production()
+    world.clock.advance(timedelta(hours=1))
+    for _ in range(3):
+        run = world.ask()
+        world.tick()
+        world.finish(run.key, failure=Failure(code="crashed", message="x"))
+        world.tick()
+    world.window(first.number, 1, drifted_share=1.0)
+    world.tick()
+    assert world.reasons("drifted")[-1] == "WAIT_BUDGET"
+    world.clock.advance(timedelta(hours=24))
+    world.tick()
+    assert world.reasons("drifted")[-1] == "RETRAIN_DRIFT"
+
+
+def statements(world, act) -> int:
+    count = 0
+
+    def seen(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    event.listen(world.store._engine, "before_cursor_execute", seen)
+    act()
+    event.remove(world.store._engine, "before_cursor_execute", seen)
+    return count
+
+
+def test_what_a_tick_asks_the_database_for_a_model_does_not_grow_with_its_past(world):
+    first = world.to_production()
+    asked = []
+    for number in range(40):
+        world.window(first.number, number)
+        asked.append(statements(world, lambda: apply_rules(world.store, world.store.model(MODEL), world.clock.now())))
+    assert asked[-1] == asked[1] <= 25
+    assert statements(world, lambda: reconcile_rules(world.reconciler(), world.clock.now())) > 5
+    asleep = statements(world, lambda: reconcile_rules(world.reconciler(), world.clock.now()))
+    assert asleep <= 4, "a model of which nothing changed costs nothing of its own"
+
+
+def test_models_asleep_are_not_read_to_find_those_that_are_due(world):
+    query = _due(START).where(Model.id > "").order_by(Model.id).limit(500)
+    with world.store._reading() as session:
+        compiled = query.compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
+        told = " ".join(row[3] for row in plan)
+    assert "ix_models_due_at" in told and "ix_models_decided_until" in told and "SCAN" not in told, told
