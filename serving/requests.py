@@ -14,6 +14,8 @@ from observability.clock import aware
 from serving.errors import Refused
 
 MAX_ITEMS: Final = 1_000
+#: of one row, those included that nobody declared and that are dropped
+MAX_FIELDS: Final = 2_000
 #: how far a caller's clock may be ahead
 AHEAD: Final = timedelta(minutes=5)
 _LONGEST_ID: Final = 64
@@ -34,6 +36,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise Refused(422, "too_deep", "the body nests lists and objects too deep") from error
         raise Refused(400, "bad_json", f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise Refused(422, "bad_request", "the body must be a JSON object")
@@ -66,6 +70,9 @@ def _items(request: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     for number, item in enumerate(items):
         if not isinstance(item, dict):
             raise bad_row(number, name, f"expected an object, got {type(item).__name__}")
+        if len(item) > MAX_FIELDS:
+            details = {"row": number, "field": name, "count": len(item), "limit": MAX_FIELDS}
+            raise Refused(422, "too_many", f"row {number} has {len(item)} fields: send at most {MAX_FIELDS}", details)
     return items
 
 
