@@ -114,4 +114,4 @@ def let_in(store: Store, credentials: Credentials) -> None:
     tokens: dict[str, SecretStr] = {name: getattr(credentials, name) for name in SCOPES}
     digests = {name: digest_of_token(token.get_secret_value()) for name, token in tokens.items()}
     for name in store.replace_tokens({name: (digests[name], scopes) for name, scopes in SCOPES.items()}):
-        LOG.warning("the token %s of the credentials file was revoked: delete the file for new ones", name)
+        LOG.warning("the token %s of the credentials file was revoked: write another random one into the file", name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -39,7 +40,7 @@ def refuse_unsafe(settings: Settings, credentials: Credentials) -> None:
         if secret is not None and (why := weakness(secret)):
             raise Unsafe(f"{name} {why}: use one that `openssl rand -hex 32` makes")
     password = urlsplit(settings.database_url).password
-    if password is not None and _DEFAULTS.fullmatch(unquote(password)):
+    if password is not None and _is_default(unquote(password)):
         raise Unsafe("the password in CONTROLPLANE_DATABASE_URL is one that everybody tries first: choose another")
 
 
@@ -53,6 +54,11 @@ def weakness(secret: SecretStr) -> str:
     if len(_DEFAULTS.sub("", said)) < SHORTEST // 2:
         return "is a word that everybody tries first"
     return ""
+
+
+def _is_default(password: str) -> bool:
+    word = password.rstrip(string.digits + string.punctuation)
+    return _DEFAULTS.fullmatch(password) is not None or _DEFAULTS.fullmatch(word) is not None
 
 
 def is_loopback(host: str) -> bool:

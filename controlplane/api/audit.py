@@ -55,7 +55,7 @@ class Verification(View):
     why: str = ""
 
 
-@router.get("", response_model=AuditPage)
+@router.get("", response_model=AuditPage, responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}})
 def read_audit(
     parts: TheParts,
     page: ThePage,

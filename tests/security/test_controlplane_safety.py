@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from controlplane.auth import Authenticator
 from controlplane.credentials import ensure_credentials, installation_key, let_in
 from controlplane.errors import Unauthenticated, Unsafe
 from controlplane.safety import refuse_unsafe, weakness
@@ -45,6 +46,7 @@ def test_the_demo_needs_no_settings(credentials):
     ({"secret_key": "password-password-password-password"}, "tries first"),
     ({"secret_key": "change-this-secret-change-this-secret"}, "tries first"),
     ({"database_url": "postgresql+psycopg://u:postgres@db/x"}, "CONTROLPLANE_DATABASE_URL"),
+    ({"database_url": "postgresql+psycopg://u:password1!@db/x"}, "CONTROLPLANE_DATABASE_URL"),
     ({"database_url": "postgresql+psycopg://u:change%2Dme@db/x"}, "CONTROLPLANE_DATABASE_URL"),
 ])  # fmt: skip
 def test_what_is_unsafe_is_refused_with_its_name_and_what_to_do_and_without_the_secret(credentials, changes, said):
@@ -113,8 +115,6 @@ def test_the_key_of_the_settings_goes_before_that_of_the_file_and_none_is_an_err
 
 
 def test_a_token_of_the_credentials_file_that_was_revoked_stays_out_after_a_restart(tmp_path, caplog):
-    from controlplane.auth import Authenticator
-
     world = World(tmp_path)
     made = ensure_credentials(tmp_path / "home" / "credentials.json")
     let_in(world.store, made)
@@ -125,4 +125,4 @@ def test_a_token_of_the_credentials_file_that_was_revoked_stays_out_after_a_rest
     with pytest.raises(Unauthenticated):
         door.authenticate(made.admin.get_secret_value(), "10.0.0.1")
     assert door.authenticate(made.service.get_secret_value(), "10.0.0.1").name == "service"
-    assert "admin" in caplog.text and "delete the file" in caplog.text
+    assert "admin" in caplog.text and "write another" in caplog.text
