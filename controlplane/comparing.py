@@ -24,7 +24,7 @@ from pipeline.contract.training import TrainingRequest
 
 LOG: Final = logging.getLogger(__name__)
 #: labelled rows that are looked at, those with the smallest sample keys
-SAMPLE: Final = 5_000
+SAMPLE: Final = 2_000
 #: draws of the bootstrap
 RESAMPLES: Final = 1_000
 #: in these both versions score the same rows

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
-from controlplane.errors import NotFound
+from controlplane.errors import Conflict, NotFound
 from controlplane.lifecycle import ROLLOUT_TRANSITIONS, VERSION_TRANSITIONS, RolloutState, VersionState, advance
 from controlplane.rollout import Step, StepReason
 from controlplane.store.database import Database
@@ -198,6 +198,14 @@ def under_way(session: Session, model_id: str) -> Rollout | None:
     """The rollout that has not ended."""
     query = select(Rollout).where(Rollout.model == model_id, col(Rollout.ended_at).is_(None))
     return session.exec(query).first()
+
+
+def require_free_way(session: Session, version: Version) -> None:
+    """Raises Conflict while another version is on its way into production."""
+    other = under_way(session, version.model)
+    if other is None or other.state is RolloutState.WATCHING or other.version == version.number:
+        return
+    raise Conflict(f"version {other.version} of {version.model} is on its way: it has to end first")
 
 
 def frozen_by(session: Session, model_id: str, now: datetime) -> Hold | None:

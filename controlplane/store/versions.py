@@ -23,7 +23,16 @@ from controlplane.lifecycle import (
     advance,
 )
 from controlplane.rollout import FailedLoad, Step, StepReason, Waiting, observe_fleet, promotion, waits_for
-from controlplane.store.rollouts import Rollouts, frozen_by, in_production, lock, named, one, under_way
+from controlplane.store.rollouts import (
+    Rollouts,
+    frozen_by,
+    in_production,
+    lock,
+    named,
+    one,
+    require_free_way,
+    under_way,
+)
 from controlplane.tables import GateRecord, Instance, Json, Rollout, TrainingRun, Version
 from observability.ids import new_id
 from pipeline.contract.training import TrainingRequest
@@ -90,6 +99,8 @@ class Versions(Rollouts):
         with self._writing() as session:
             lock(session, version.model)
             row = one(session, version.model, version.number)
+            if verdict.passed:
+                require_free_way(session, row)
             self._move(row, _after_the_gate(verdict), verdict.detail, now)
             row.cost = row.cost or _cost_of(session, row)
             record = GateRecord(
@@ -113,7 +124,7 @@ class Versions(Rollouts):
 
     def approve(self, model_id: str, number: int, why: str, now: datetime, act: Act | None = None) -> Version:
         """A person lets a version that passed its gate go on. Raises IllegalTransition where it does not wait for that,
-        and Conflict where the version that it was made to replace is gone.
+        and Conflict where the version that it was made to replace is gone, or another is on its way.
         """
         with self._writing() as session:
             lock(session, model_id)
@@ -123,6 +134,7 @@ class Versions(Rollouts):
                 raise IllegalTransition(named(version), version.state, VersionState.STAGING)
             if version.parent != (champion.number if champion else None):
                 raise Conflict(f"{named(version)} was made to replace {version.parent}, which is not in production")
+            require_free_way(session, version)
             version.approved_by, version.approved_why = act.actor if act else "", why
             self._move(version, VersionState.STAGING, f"approved: {why}", now)
             self._begin_rollout(session, version, now)

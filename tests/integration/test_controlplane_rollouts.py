@@ -415,6 +415,21 @@ def test_the_next_version_ends_the_watch_of_the_one_before(tmp_path):
     assert world.store.rollout_of(MODEL).champion == 2
 
 
+def test_a_second_version_waits_until_the_one_before_it_has_ended(tmp_path):
+    world = Rolling(tmp_path, {"shadow": SHADOW})
+    with world.store._writing() as session:
+        row = session.exec(select(Version).where(Version.number == 2)).one()
+        twin = Version(**row.model_dump() | {"id": None, "number": 3, "state": "awaiting_approval"})
+        twin.run_key = world.store.version(MODEL, 1).run_key
+        session.delete(session.exec(select(Version).where(Version.number == 1)).one())
+        session.flush()
+        twin.parent = row.parent = None
+        session.add_all([twin, row])
+    with pytest.raises(Conflict, match="version 2 of default/tweets is on its way"):
+        world.store.approve(MODEL, 3, "now", world.clock.now())
+    assert world.states() == {2: "staging", 3: "awaiting_approval"}
+
+
 def test_a_version_that_an_older_release_staged_goes_on(tmp_path):
     world = Rolling(tmp_path, {})
     with world.store._writing() as session:
