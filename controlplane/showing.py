@@ -84,6 +84,11 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
         ("role", lambda row: row["role"]),
         ("ends", lambda row: "revoked" if row["revoked_at"] else when(row["expires_at"])),
     ],
+    "trial": [
+        ("would fire", lambda row: when(row["at"])),
+        ("reason", lambda row: row["reason"]),
+        ("detail", lambda row: row["detail"]),
+    ],
     "audit": [
         ("entry", lambda row: row["sequence"]),
         ("at", lambda row: when(row["at"])),

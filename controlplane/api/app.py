@@ -19,6 +19,7 @@ from controlplane.api import (
     holds,
     hooks,
     models,
+    rules,
     runs,
     versions,
 )
@@ -31,6 +32,7 @@ from controlplane.api.waiting import Waiters, ending_at_signals
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS = (
     basics.router, models.router, history.router, runs.router, versions.router, holds.router, hooks.router,
+    rules.router,
     alerts.router, fleet.router, access.router, audit.router,
 )  # fmt: skip
 

@@ -81,6 +81,20 @@ _NOTIFICATION: Final[dict[str, Any]] = {
     "attempts": 3, "last_error": "connection refused", "given_up_at": None,
 }  # fmt: skip
 
+_FIRED: Final[dict[str, Any]] = {
+    "rule": "drifted", "at": _AT, "cause": "window-17", "reason": "RETRAIN_DRIFT", "detail": "2 of 3 features drifted",
+}  # fmt: skip
+_WAITED: Final[dict[str, Any]] = {
+    "reason": "WAIT_COOLDOWN", "times": 3, "first_at": _AT, "last_at": _AT, "detail": "until 2026-03-02",
+}  # fmt: skip
+_COST: Final[dict[str, Any]] = {
+    "runs": 1, "known_runs": 4, "seconds_each": 81.0, "cpu_hours_each": 0.04, "seconds": 81.0, "cpu_hours": 0.04,
+}  # fmt: skip
+_TRIAL: Final[dict[str, Any]] = {
+    "model": "default/tweets", "rule": "drifted", "kind": "drift", "since": _AT, "until": _AT, "windows": 12,
+    "would_fire": [_FIRED], "waited": [_WAITED], "cost": _COST, "fired": [], "complete": True, "assumptions": [],
+}  # fmt: skip
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "ActiveRun": _ACTIVE,
     "AlertView": _ALERT,
@@ -127,6 +141,11 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "Status": _STATUS,
     "TokenView": _TOKEN,
     "TokensPage": {"tokens": [_TOKEN], "next": None},
+    "Cost": _COST,
+    "Fired": _FIRED,
+    "Waited": _WAITED,
+    "Trial": _TRIAL,
+    "TryRule": {"rule": {"name": "drifted", "kind": "drift", "monitor": "weekly", "drifted_share": 0.3}, "since": _AT},
     "Verification": {"whole": True, "entries": 41, "head": _DIGEST, "broken_at": None, "why": ""},
     "VersionView": _VERSION,
     "VersionsPage": {"versions": [_VERSION], "next": None},

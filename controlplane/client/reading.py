@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controlplane.client.connection import MODELS, Connection, Json, Seen
 from controlplane.views import (
@@ -24,6 +24,7 @@ from controlplane.views import (
 if TYPE_CHECKING:
     from controlplane.api.access import Me, TokenView
     from controlplane.api.audit import EntryView, Verification
+    from controlplane.trials import Trial
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 Instant = datetime | str | None
@@ -151,6 +152,13 @@ class Reads(Connection):
     def notifications(self, limit: int | None = None, channel: str | None = None) -> Iterator[NotificationView]:
         """What no channel has taken yet, and what was given up."""
         return self.each("/api/v1/notifications", NotificationView, "notifications", limit, channel=channel)
+
+    def try_rule(self, model: str, rule: Mapping[str, Any], since: datetime | None = None) -> Trial:
+        """When a rule would have fired over what is stored, and the cost. Nothing is changed."""
+        from controlplane.trials import Trial
+
+        body: Json = {"rule": dict(rule), "since": since.isoformat() if since else None}
+        return Trial.model_validate_json(self._send("POST", f"{MODELS}/{model}/rules/try", body=body).content)
 
     def me(self) -> Me:
         """Who the token is."""
