@@ -63,8 +63,17 @@ class Persistence(Frozen):
     """How many of the newest windows must hold: one noisy window fires nothing, and one quiet one resets nothing."""
 
     windows: int = Field(default=1, ge=1, le=100)
-    #: of so many, counted back from the one that is judged
+    #: of so many, counted back from the one that is judged; as many as `windows` where nothing is said
     of: int = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_as_many(cls, declared: Any) -> Any:  # noqa: ANN401 - what a user wrote
+        return (
+            {"of": declared["windows"], **declared}
+            if isinstance(declared, dict) and "windows" in declared
+            else declared
+        )
 
     @model_validator(mode="after")
     def _no_more_than_all(self) -> Persistence:

@@ -57,3 +57,10 @@ def test_everything_but_numbers_with_colons_is_read_as_ever(value):
 def test_no_rule_may_be_taken_for_one_of_the_system(name):
     with pytest.raises(ValidationError, match="rule of the system"):
         TypeAdapter(Rule).validate_python({"name": name, "kind": "volume", "new_labelled_rows": 1})
+
+
+def test_so_many_windows_are_of_as_many_where_nothing_else_is_said():
+    declared = {"name": "d", "kind": "drift", "monitor": "m", "drifted_share": 0.5, "hold": {"windows": 3}}
+    assert TypeAdapter(Rule).validate_python(declared).hold.of == 3
+    with pytest.raises(ValidationError, match="3 of 2 windows can never hold"):
+        TypeAdapter(Rule).validate_python(declared | {"hold": {"windows": 3, "of": 2}})
