@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from controlplane.lifecycle import RolloutState
 from controlplane.views import WindowView
+from observability.events import LabelEvent, PredictionEvent
+from observability.ids import sample_key
 from observability.ports import LogStoreUnavailable
 from tests.controlplane_world import MODEL, RECIPE, START, WEEKLY, CountingLogs, Monitored, spec
 
@@ -241,3 +244,49 @@ def test_a_reference_that_is_gone_stops_the_windows_of_its_model_and_is_told(wor
     world.watch()
     assert world.store.model(MODEL).monitored_until is None
     assert "cannot be read" in caplog.text
+
+
+def shadowed(world, count: int, failed: int, observed: datetime) -> None:
+    """Answers of version 1 that version 2 scored too, half of them with a label; version 2 is always right."""
+    events: list[PredictionEvent | LabelEvent] = []
+    for number in range(count):
+        name, truth = f"{observed:%H%M%S}{number:04d}", number % 2
+        at = START + timedelta(minutes=number)
+        common = {"model": MODEL, "observed_time": observed, "sample_key": sample_key(name)}
+        events.append(
+            PredictionEvent(
+                id=name, version=1, event_time=at, latency_ms=2.0, score=0.5 + 0.001 * number, prediction=1,
+                score_ms=1.0, rival_version=2, rival_score=None if number < failed else 0.1 + 0.8 * truth,
+                rival_ms=None if number < failed else 1.5, raw={"followers": 1.0},
+                features={"followers": 1.0, "place": "x"}, **common,
+            )
+        )  # fmt: skip
+        if number % 4 < 2:
+            label = LabelEvent(id="l" + name, prediction_id=name, label=truth, label_time=at, **common)
+            events.append(label)
+    assert world.logs.append(events) == []
+
+
+def test_a_rollout_is_measured_on_what_both_versions_scored_since_its_step_began(tmp_path):
+    plan = {"shadow": {"rows": 90}, "guards": {"error_share": 0.2, "metric": "roc_auc", "min_labels": 20}}
+    world = Monitored(tmp_path, spec([], monitors=[WEEKLY], rollout=plan))
+    world.to_production()
+    run = world.ask()
+    world.finish(run.key, world.made())
+    for _ in range(2):
+        world.tick()
+        world.load_staged()
+    world.tick()
+    rollout = world.store.rollout_of(MODEL)
+    assert rollout.state is RolloutState.SHADOW
+
+    shadowed(world, 50, 50, rollout.recorded_at - timedelta(minutes=1))
+    shadowed(world, 100, 10, rollout.recorded_at)
+    world.watch()
+    numbers = world.store.comparison(rollout.id).numbers
+    assert (numbers["rows"], numbers["failed"], numbers["error_share"]) == (100, 10, 0.1)
+    assert (numbers["champion_ms_p99"], numbers["challenger_ms_p99"]) == (1.0, 1.5)
+    assert numbers["improvement"]["challenger"] == 1.0 and numbers["improvement"]["lower"] > 0
+    world.tick()
+    assert world.store.production(MODEL).number == 2
+    world.logs.close()
