@@ -67,7 +67,7 @@ class Throttle:
         for subject, allowed in limits.items():
             self._refuse(subject, self._opens_at(subject, allowed, now), now)
         if not self._may_write(now, len(limits)):
-            raise TooManyAttempts(retry_after=int(MINUTE.total_seconds()))
+            raise _wait(MINUTE)
         self._store.record_failures(list(limits), now)
         for subject, allowed in limits.items():
             more = tuple(Limit(limit.failures + 1, limit.within) for limit in allowed)  # the one just written is ours
@@ -86,14 +86,14 @@ class Throttle:
                 self._closed = {each: at for each, at in self._closed.items() if now < at}
             if len(self._closed) < self.REMEMBERED:
                 self._closed[subject] = until
-        raise TooManyAttempts(retry_after=_seconds(until - now))
+        raise _wait(until - now)
 
     def _refuse_closed(self, subjects: Iterable[str], now: datetime) -> None:
         with self._lock:
             for subject in subjects:
                 until = self._closed.get(subject)
                 if until is not None and now < until <= now + HOUR + MINUTE:  # else the clock went back
-                    raise TooManyAttempts(retry_after=_seconds(until - now))
+                    raise _wait(until - now)
                 self._closed.pop(subject, None)
 
     def _may_write(self, now: datetime, rows: int) -> bool:
@@ -148,5 +148,7 @@ def _peer(address: str) -> str:
     return str(found)
 
 
-def _seconds(left: timedelta) -> int:
-    return max(1, math.ceil(left.total_seconds()))
+def _wait(left: timedelta) -> TooManyAttempts:
+    seconds = max(1, math.ceil(left.total_seconds()))
+    message = f"too many wrong tokens from this address or for this account: try again in {seconds} s"
+    return TooManyAttempts(message, retry_after=seconds)

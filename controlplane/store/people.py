@@ -47,7 +47,9 @@ class People(Trail):
             if token is None:
                 raise NotFound(f"there is no token {token_id}", token=token_id)
             if token.revoked_at is None:
-                before, token.revoked_at = _told(token), self._wall.now()
+                before, now = _told(token), self._wall.now()
+                token.revoked_at = now
+                token.expires_at = min(token.expires_at or now, now)  # a replica of release 0.1.0 knows ends only
                 session.exec(delete(SignIn).where(col(SignIn.token_id) == token_id))
                 self._audit(session, act, "token.revoke", token_id, before, _told(token))
             return token

@@ -198,6 +198,13 @@ def test_a_token_that_may_not_read_begins_no_session(browser):
     assert browser.rows(SignIn) == [] and browser.cookie == ""
 
 
+def test_the_sign_in_page_tells_who_tried_too_often_to_wait_and_lets_a_right_token_in(browser):
+    answers = [browser.sign_in("dg_wrong") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert answers[-1].headers["retry-after"] == "60" and "try again in 60 s" in answers[-1].text
+    assert browser.rows(AuditEntry) == [] and browser.sign_in().status_code == 303
+
+
 def test_ended_sessions_are_forgotten_when_somebody_signs_in(browser):
     sessions = Sessions(browser.store, browser.wall)
     caller = browser.authenticator.authenticate(browser.minted.secret, "10.0.0.1")

@@ -86,6 +86,7 @@ def test_a_revoked_token_opens_nothing_any_more_and_revoking_it_again_is_no_chan
     first = client.delete(f"/api/v1/tokens/{made['id']}?reason=left").json()
     again = client.delete(f"/api/v1/tokens/{made['id']}").json()
     assert first["revoked_at"] is not None and again == first and "token" not in first
+    assert first["expires_at"] == first["revoked_at"], "a replica of release 0.1.0 would let it in"
     assert client.get("/api/v1/models", headers=bearer(made["token"])).status_code == 401
     assert client.delete("/api/v1/tokens/0190b4f0-0000-7000-8000-000000000000").status_code == 404
     actions = [(each["action"], each["why"], each["actor"]) for each in client.get("/api/v1/audit").json()["audit"]]
