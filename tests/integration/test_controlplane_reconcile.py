@@ -15,8 +15,8 @@ from tests.controlplane_world import MODEL, RECIPE, START, Crash, World, crash_a
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 def test_a_drifted_window_leads_to_one_run_one_gate_and_one_promotion(world):
@@ -259,5 +259,5 @@ def test_one_model_whose_rules_break_in_whatever_way_does_not_stop_the_others(wo
 
 def test_a_second_engine_on_the_same_file_finds_what_the_first_wrote(world):
     run = world.ask()
-    again = Store(open_engine(f"sqlite:///{world.folder}/control.db"))
+    again = Store(open_engine(world.database))
     assert again.run(run.key) == world.store.run(run.key)

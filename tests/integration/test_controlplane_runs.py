@@ -6,18 +6,24 @@ from datetime import timedelta
 from threading import Thread
 
 import pytest
+from sqlmodel import select, update
 
-from controlplane.errors import StaleEpoch
+from controlplane.acts import Act
+from controlplane.errors import RunEnded, StaleEpoch
 from controlplane.lifecycle import RunState
 from controlplane.store import Store, open_engine
+from controlplane.tables import AuditEntry, TrainingRun
 from controlplane.trainer import MemoryTrainer
-from pipeline.contract.training import Failure, Phase, Progress
-from tests.controlplane_world import MODEL, RECIPE, START, World, spec
+from pipeline.contract.training import Failure, Phase, Progress, TrainingReport
+from tests.controlplane_world import MODEL, RECIPE, START, FakeClock, World, spec
+
+ANN = Act(actor="ann", token_id="t", via="api", request_id="r")
+CANCELLED = RunState.CANCELLED
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 def test_a_stale_epoch_writes_nothing(world):
@@ -120,6 +126,97 @@ def test_a_run_that_its_holder_cannot_start_goes_to_another_when_the_lease_ends(
     assert world.store.run(run.key).state is RunState.RUNNING
 
 
+def test_a_run_that_a_person_cancels_is_ended_and_makes_no_version(world):
+    run = world.ask()
+    world.tick()
+    world.store.cancel_run(run.key, "ann", "wrong data", START, ANN)
+    world.store.cancel_run(run.key, "bob", "me too", START, ANN)
+    world.finish(run.key, world.made(champion=False))
+    world.tick()
+
+    ended = world.store.run(run.key)
+    assert (ended.state, ended.failure_code, ended.failure_message) == (CANCELLED, "cancelled", "ann: wrong data")
+    assert world.store.versions(MODEL) == [] and world.store.active_run(MODEL) is None
+    assert [entry.action for entry in _audited(world)] == ["run.cancel"], "told once"
+    with pytest.raises(RunEnded):
+        world.store.cancel_run(run.key, "ann", "again", START)
+
+
+def test_a_run_that_is_cancelled_before_it_was_started_never_starts(world):
+    run = world.ask()
+    world.store.cancel_run(run.key, "ann", "wrong data", START)
+    world.tick()
+    assert (world.store.run(run.key).state, dict(world.trainer.started)) == (CANCELLED, {})
+
+
+def test_a_run_that_takes_longer_than_its_spec_allows_has_failed(world):
+    wall = FakeClock()
+    trainer = MemoryTrainer(wall)
+    run = world.ask()
+    world.tick(trainer=trainer)
+    world.clock.advance(timedelta(days=30))
+    world.tick(trainer=trainer)
+    assert world.store.run(run.key).state is RunState.RUNNING, "a replay that is fast costs no run its time"
+    wall.advance(world.spec.train.deadline + timedelta(seconds=1))
+    world.tick(trainer=trainer)
+
+    ended = world.store.run(run.key)
+    assert (ended.state, ended.failure_code) == (RunState.FAILED, "deadline")
+    assert "6h" in ended.failure_message
+
+
+def test_a_request_that_cannot_be_read_fails_its_run_and_holds_nothing_up(world):
+    run = world.ask()
+    with world.store._writing() as session:
+        session.exec(update(TrainingRun).values(request={"of": "another release"}))
+    world.tick()
+
+    ended = world.store.run(run.key)
+    assert (ended.state, ended.failure_code) == (RunState.FAILED, "unreadable_request")
+    assert world.trainer.started == {}
+    assert world.ask().key != run.key
+
+
+def test_a_run_on_its_way_whose_request_this_release_cannot_read_ends_by_itself(world):
+    run = world.ask()
+    world.tick()
+    with world.store._writing() as session:
+        session.exec(update(TrainingRun).values(request={"of": "another release"}))
+    world.tick()
+    assert world.store.run(run.key).state is RunState.RUNNING
+    world.finish(run.key, world.made(champion=False))
+    world.tick()
+    assert world.store.run(run.key).state is RunState.SUCCEEDED
+
+
+def test_a_run_whose_machine_is_gone_is_started_by_its_next_holder(world):
+    run = world.ask()
+    world.tick(lease=timedelta(0))
+    elsewhere = MemoryTrainer()
+    world.tick(owner="control-2", trainer=elsewhere)
+
+    assert list(elsewhere.started) == [run.key]
+    assert world.store.run(run.key).lease_owner == "control-2"
+
+
+def test_what_a_run_cost_is_kept_and_a_crash_costs_nobody_knows_what(world):
+    run = world.ask()
+    world.tick()
+    failure = Failure(code="too_few_rows", message="x")
+    world.trainer.finish(TrainingReport(key=run.key, failure=failure, finished_at=START, seconds=1.0, cpu_seconds=41.5))
+    world.tick()
+    other = world.ask()
+    world.tick()
+    world.trainer.crash(other.key)
+    world.tick()
+    assert [world.store.run(each.key).cpu_seconds for each in (run, other)] == [41.5, None]
+
+
+def _audited(world: World) -> list[AuditEntry]:
+    with world.store._reading() as session:
+        return list(session.exec(select(AuditEntry)))
+
+
 def _half() -> Progress:
     phase: Phase = "fit"
     return Progress(phase=phase, fraction=0.5, message="fitting", at=START)
@@ -130,7 +227,7 @@ def _tick_in_threads(world: World, count: int) -> list[BaseException]:
 
     def tick(number: int) -> None:
         try:
-            store = Store(open_engine(f"sqlite:///{world.folder}/control.db"))
+            store = Store(open_engine(world.database))
             world.tick(store=store, owner=f"ticker-{number}")
         except BaseException as error:  # noqa: BLE001 - handed to the test
             errors.append(error)
