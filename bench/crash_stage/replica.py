@@ -37,19 +37,23 @@ _POINTS: Final[tuple[CrashPoint, ...]] = get_args(CrashPoint)
 
 @dataclass
 class Fate:
-    """When a process will die by itself: where it comes to one point, or has passed so many of any."""
+    """When a process will die by itself: where it comes to one point again, or has passed so many of any."""
 
-    point: CrashPoint | None
+    point: CrashPoint
+    visits: int
     passes: int
 
     @classmethod
     def drawn(cls, rng: random.Random, soon: bool) -> Fate:
         """Of one that should die soon, or of one that may live for a while."""
-        return cls(rng.choice(_POINTS), rng.randint(1, 12)) if soon else cls(None, rng.randint(20, 60))
+        if soon:
+            return cls(rng.choice(_POINTS), rng.randint(1, 6), rng.randint(10, 60))
+        return cls("promoted", 5, rng.randint(60, 200))
 
     def met(self, here: CrashPoint) -> bool:
         self.passes -= 1
-        return here == self.point or self.passes <= 0
+        self.visits -= here == self.point
+        return self.visits <= 0 or self.passes <= 0
 
 
 class RecordedStore(Store):

@@ -152,7 +152,7 @@ class Stage:
 
     def _pace(self, wanted: int) -> float:
         """How many there should be by now: a little ahead of the firings."""
-        return wanted * min(1.0, 1.5 * self.ended / self.plan.firings + 0.05)
+        return wanted * min(1.0, 1.15 * self.ended / self.plan.firings + 0.05)
 
     def _stop(self) -> None:
         stopped = [actor for actor in self.actors.values() if actor.stopped_at is not None]
