@@ -47,9 +47,7 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
         ("run", lambda row: row["key"]),
         ("state", lambda row: row["state"]),
         ("asked", lambda row: when(row["asked_at"])),
-        ("attempts", lambda row: row["attempts"]),
-        ("phase", lambda row: (row["progress"] or {}).get("phase")),
-        ("failure", lambda row: (row["failure_message"] or "").partition("\n")[0]),
+        ("how far", lambda row: row["failure_code"] or (row["progress"] or {}).get("phase")),
     ],
     "rollouts": [
         ("version", lambda row: row["version"]),
@@ -105,10 +103,14 @@ LONG: Final = frozenset(
 )
 
 
+#: without lines between the columns, so that a table fits 80 of them
+LOOK: Final[dict[str, Any]] = {"box": None, "padding": (0, 2, 0, 0), "header_style": "bold"}
+
+
 def show_listing(console: Console, kind: str, rows: Sequence[Json]) -> None:
     """A table, newest first."""
     columns = COLUMNS[kind]
-    table = Table(*(Column(heading, no_wrap=heading not in LONG) for heading, _ in columns))
+    table = Table(*(Column(heading, no_wrap=heading not in LONG, overflow="fold") for heading, _ in columns), **LOOK)
     for row in rows:
         table.add_row(*(cell(value(row)) for _, value in columns))
     console.print(table)
@@ -134,9 +136,8 @@ def told_change(status: Json) -> str:
 
 def show_statuses(console: Console, statuses: Sequence[Json]) -> None:
     """One row for each model."""
-    table = Table(
-        Column("model", no_wrap=True), "production", "under way", "watermark", "firings", "runs", "promoted", "rejected"
-    )
+    headings = ("model", "in service", "under way", "watermark", "fired", "runs", "held", "alerts")
+    table = Table(*(Column(heading, overflow="fold") for heading in headings), **LOOK)
     for status in statuses:
         counts = status["counts"]
         table.add_row(
@@ -146,8 +147,8 @@ def show_statuses(console: Console, statuses: Sequence[Json]) -> None:
             cell(when(status["watermark"])),
             cell(", ".join(f"{count} {kind}" for kind, count in counts["firings"].items() if count)),
             cell(sum(counts["runs"].values())),
-            cell(counts["promotions"]),
-            cell(counts["rejections"]),
+            cell(", ".join(each["what"] for each in status["holds"])),
+            cell(status["open_alerts"] or None),
         )
     console.print(table)
 

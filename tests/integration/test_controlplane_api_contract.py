@@ -1,0 +1,206 @@
+"""Every route of the API can be called by the client and by the command line, and what they print can be read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from controlplane import cli
+from controlplane.api.document import operations
+from controlplane.cli import alerting, changing, looking, people, trying
+from controlplane.client import ControlClient
+from controlplane.errors import Changed, ControlPlaneError, NothingToRollBackTo
+from observability.ids import new_id
+from pipeline.contract.training import Failure, Progress
+from tests.api_client import add, api_of
+from tests.controlplane_world import MODEL, RECIPE, World, spec
+from tests.integration.test_controlplane_api_changes import alert
+
+#: for serving, for signed calls, for whoever watches the process
+INSIDE = {
+    ("get", "/healthz"), ("get", "/readyz"), ("get", "/api/v1/serving/desired"), ("get", "/api/v1/blobs/{sha256}"),
+    ("put", "/api/v1/serving/instances/{instance_id}"), ("post", "/hooks/{ns}/{slug}"),
+}  # fmt: skip
+#: for replays: no command moves a clock
+ONLY_BY_CLIENT = {("get", "/api/v1/clock"), ("put", "/api/v1/clock")}
+SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+class Wire:
+    """Carries a client's requests to the application, and remembers them."""
+
+    def __init__(self, application: TestClient) -> None:
+        self.application = application
+        self.called: set[tuple[str, str]] = set()
+        self.token = application.headers["Authorization"].removeprefix("Bearer ")
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.called.add((request.method.lower(), request.url.path))
+        sent = self.application.request(
+            request.method, request.url.raw_path.decode(), content=request.content, headers=dict(request.headers)
+        )
+        headers = {name: value for name, value in sent.headers.items() if name in ("etag", "content-type")}
+        return httpx.Response(sent.status_code, content=sent.content, headers=headers)
+
+    def client(self, *_: object) -> ControlClient:
+        transport = httpx.MockTransport(self)
+        return ControlClient("http://testserver", self.token, transport=transport, sleep=lambda _: None)
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+@pytest.fixture
+def wire(world, monkeypatch):
+    wire = Wire(api_of(world, hook_key=b"k" * 32))
+    for module in (alerting, changing, looking, people, trying):
+        monkeypatch.setattr(module, "client_of", wire.client)
+    return wire
+
+
+def routes(wire) -> set[tuple[str, str]]:
+    document = wire.application.get("/api/v1/openapi.json").json()
+    return {(method, path) for path, method, _ in operations(document)} - INSIDE
+
+
+def missing(wire) -> set[tuple[str, str]]:
+    """The routes that nothing called."""
+
+    def was_called(method: str, path: str) -> bool:
+        pattern = re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path))
+        return any(method == called and pattern.fullmatch(at) for called, at in wire.called)
+
+    return {(method, path) for method, path in routes(wire) if not was_called(method, path)}
+
+
+def recipe_folder(folder):
+    """A recipe as a user has it."""
+    folder.mkdir()
+    declared = spec(description="new").model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    for name, source in RECIPE.items():
+        (folder / name).write_text(source, encoding="utf-8")
+    return folder
+
+
+def lines(world, folder) -> Iterator[str]:
+    """Every command, in an order in which most of them can be granted."""
+    version = world.to_production()
+    firing = alert()
+    add(world, firing)
+    world.window(version.number, 1)
+    window = world.store.windows(MODEL)[0].id
+    yield from ("status", f"status {MODEL}", f"versions {MODEL}", f"windows {MODEL}", f"decisions {MODEL}")
+    yield from (f"versions {MODEL} --number 1", f"windows {MODEL} --id {window}", f"firings {MODEL} --rule manual")
+    yield from (f"runs {MODEL} --state succeeded", f"runs {MODEL} --key {version.run_key}", f"rollouts {MODEL}")
+    yield f"apply {recipe_folder(folder)} --reason why"
+    yield f"rules try {folder} drifted --since 1969-12-01T00:00:00Z"
+    yield from (f"train {MODEL} --reason why", f"holds {MODEL}")
+    yield f"cancel {MODEL} {world.store.active_run(MODEL).key} --reason why"
+    yield from (f"{verb} {MODEL} 1 --reason why" for verb in ("approve", "reject", "promote"))
+    yield f"rollback {MODEL} --reason why"
+    yield from (f"{verb} {MODEL} --reason why" for verb in ("pause", "resume", "freeze", "unfreeze", "hook-secret"))
+    yield from ("alerts list", f"alerts list {MODEL}", f"alerts show {firing.id}")
+    yield from (f"alerts ack {firing.id} --reason why", f"alerts silence {firing.id} --reason why --until {SOON}")
+    yield from (f"alerts unsilence {firing.id} --reason why", "notifications", "me")
+    yield from ("tokens create ci --role viewer --reason why", "tokens list")
+    token = next(each.id for each in world.store.tokens() if each.name == "ci")
+    yield from (f"tokens revoke {token} --reason why", "audit list", "audit verify", "audit export")
+
+
+#: what the state of the test's world does not allow
+REFUSED = ("approve", "reject", "promote", "rollback")
+
+
+def test_every_route_has_a_command_that_answers_in_json(world, wire, tmp_path):
+    runner = CliRunner()
+    for line in lines(world, tmp_path / "recipe"):
+        asked = line.split() + ([] if line == "audit export" else ["--json"])
+        result = runner.invoke(cli.app, asked)
+        if line.startswith(REFUSED):
+            assert isinstance(result.exception, ControlPlaneError | RuntimeError), line
+            continue
+        assert result.exit_code == 0, (line, result.output, result.exception)
+        for each in result.stdout.splitlines():
+            json.loads(each)
+    assert missing(wire) == ONLY_BY_CLIENT
+
+
+def test_every_table_fits_a_terminal_of_80_columns(world, wire, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    runner = CliRunner()
+    for line in lines(world, tmp_path / "recipe"):
+        result = runner.invoke(cli.app, line.split())
+        if line.startswith(
+            (*REFUSED, "audit export", "audit verify", "tokens create", "hook-secret", "apply", "rules")
+        ):
+            continue
+        assert result.exit_code == 0 and result.stdout, line
+        assert max(map(len, result.stdout.splitlines())) <= 80, result.stdout
+        assert "…" not in result.stdout, (line, result.stdout)
+
+
+def test_every_route_has_a_method_of_the_client(world, wire, tmp_path):
+    client, runner = wire.client(), CliRunner()
+    client.set_clock(client.clock().now)
+    for line in lines(world, tmp_path / "recipe"):
+        runner.invoke(cli.app, line.split())
+    assert missing(wire) == set()
+
+
+def test_training_is_waited_for_and_its_end_decides_over_the_exit_code(world, wire, monkeypatch):
+    done = []
+
+    def watched(self, model, key):
+        yield client.run(model, key)
+        world.tick()
+        now = world.clock.now()
+        run = world.store.run(key)
+        progress = Progress(phase="fit", fraction=0.5, message="half way", at=now)
+        world.store.record_progress(key, run.epoch, timedelta(seconds=15), progress)
+        yield client.run(model, key)
+        world.finish(key, **done.pop(0))
+        world.tick()
+        yield client.run(model, key)
+
+    client = wire.client()
+    monkeypatch.setattr(ControlClient, "watch_run", watched)
+
+    done += [{"failure": Failure(code="parity", message="differs")}, {"made": world.made(champion=False)}]
+    failed = CliRunner().invoke(cli.app, ["train", MODEL, "--reason", "why", "--wait"])
+    assert isinstance(failed.exception, changing.RunFailed) and "differs" in str(failed.exception)
+    assert "50%  fit: half way" in failed.stderr
+    ended = CliRunner().invoke(cli.app, ["train", MODEL, "--reason", "why", "--wait", "--json"])
+    assert (ended.exit_code, json.loads(ended.stdout)["state"]) == (0, "succeeded")
+
+
+def test_a_change_without_a_reason_is_wrong_usage(wire):
+    for line in ("pause", "freeze", "rollback", "hook-secret", "train"):
+        assert CliRunner().invoke(cli.app, [line, MODEL]).exit_code == 2
+    wrong = CliRunner().invoke(cli.app, ["pause", MODEL, "--reason", "why", "--until", "tomorrow"])
+    assert wrong.exit_code == 2 and "2026-03-01T12:00:00Z" in wrong.stderr
+
+
+def test_the_client_raises_what_the_api_answers_and_changes_only_what_it_saw(world, wire):
+    client = wire.client()
+    with pytest.raises(NothingToRollBackTo) as caught:
+        client.roll_back(MODEL, "why")
+    assert caught.value.details == {"model": MODEL}
+    seen = client.see_status(MODEL)
+    assert client.wait_for_change(MODEL, seen, 0.1) is seen
+    run = client.train(MODEL, "why", new_id(), if_match=seen.tag)
+    with pytest.raises(Changed):
+        client.train(MODEL, "why", new_id(), if_match=seen.tag)
+    assert client.wait_for_change(MODEL, seen).value.active_run.key == run.key
+    assert [each.key for each in client.runs(MODEL)] == [run.key]
