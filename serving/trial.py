@@ -6,7 +6,6 @@ so with the word that it was given on its standard input: code that ends the pro
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import resource
@@ -22,6 +21,7 @@ from serving.isolation import isolate, watch_attempts
 SECONDS: Final = 120
 _MEMORY: Final = 4 << 30
 _FILE: Final = 1 << 20
+_LIBRARIES: Final = ("site-packages", "dist-packages")
 
 
 def limit() -> None:
@@ -37,10 +37,14 @@ def limit() -> None:
 
 
 def code_folders() -> list[Path]:
-    """Where the interpreter, its libraries and our own packages lie; not the folder around our packages."""
+    """Where the interpreter, its libraries and our own packages lie.
+
+    The folder around our packages, and the one in which the service was started, may hold anything: they are left out.
+    """
     ours = [Path(str(package.__file__)).parent for package in (bundle, observability, serving)]
-    specs = (importlib.util.find_spec(name) for name in ("numpy", "onnx", "onnxruntime"))
-    libraries = [Path(spec.origin).parents[1] for spec in specs if spec is not None and spec.origin]
+    around = {*(package.parent for package in ours), Path.cwd()}
+    entries = [Path(entry) for entry in sys.path if entry and Path(entry).is_dir()]
+    libraries = [entry for entry in entries if entry not in around or entry.name in _LIBRARIES]
     return [*ours, *libraries, Path(sys.prefix), Path(sys.base_prefix), Path(os.__file__).parent]
 
 
