@@ -83,6 +83,8 @@ def _await_approval(work: Work, version: Version, now: datetime) -> None:
 
 def _roll_out(work: Work, rollout: Rollout, now: datetime) -> None:
     step = next_step(_facts(work, rollout, now))
+    if step.to is None and step.detail == rollout.note:
+        return
     forward = step.to in (RolloutState.WATCHING, RolloutState.DONE) and rollout.state is not RolloutState.WATCHING
     if forward:
         work.at("loaded")

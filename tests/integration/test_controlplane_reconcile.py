@@ -77,6 +77,21 @@ def test_a_challenger_that_is_no_better_is_rejected_and_the_champion_stays(world
     assert world.store.gate_verdicts(MODEL)[2].reason == "FAIL_NOT_BETTER"
 
 
+def test_a_version_that_is_over_its_budget_is_rejected_and_every_check_is_kept(tmp_path):
+    world = World(tmp_path, spec(gate={"resamples": 200, "max_row_ms": 5, "max_bytes": 999}))
+    run = world.ask()
+    cost = {"bytes": 1_000.0, "row_ms_p50": 0.3, "row_ms_p99": 0.9}
+    world.finish(run.key, world.made(champion=False).model_copy(update={"cost": cost}))
+    world.tick()
+
+    version, verdict = world.store.version(MODEL, 1), world.store.gate_verdicts(MODEL)[1]
+    assert (version.state, version.cost) == (VersionState.REJECTED, cost)
+    assert (verdict.reason, verdict.detail) == ("FAIL_LARGE", "its files have 1,000 bytes, allowed 999")
+    assert {check["check"]: check["passed"] for check in verdict.checks} == {
+        "parity": True, "rows": True, "improvement": True, "row_ms": True, "bytes": False,
+    }  # fmt: skip
+
+
 def test_a_version_whose_gate_rows_are_gone_is_rejected_and_says_so(world):
     run = world.ask()
     made = world.made(champion=False)
