@@ -104,7 +104,8 @@ class Alerts(Notifications):
             _move(alert, AlertState.FIRING, now)
             alert.silenced_until = None
             self._say_alert(session, alert, now)
-        if (over or freed) and alert.state is AlertState.FIRING and alert.inhibited_by is None:
+        untold = alert.revision == 0
+        if alert.state is AlertState.FIRING and not (untold and alert.inhibited_by) and (over or (freed and untold)):
             self._notify(session, alert)
         return int(over or freed)
 
