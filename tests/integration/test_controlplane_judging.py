@@ -107,7 +107,8 @@ def test_a_metric_rule_finds_its_settled_window_behind_any_number_of_others(tmp_
     assert [firing.cause for firing in world.store.firings(MODEL) if firing.rule == "worse"] == [old.id]
 
 
-def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_judged(world):
+def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_judged(tmp_path):
+    world = World(tmp_path)
     first = world.to_production()
     for number in range(60):
         world.window(first.number, number)
@@ -117,7 +118,10 @@ def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_j
     assert [row.id for row in world.store.to_judge(first, START, "drifted", "weekly", False)] == [
         world.store.windows(MODEL, 1)[0].id
     ]
-    with world.store._reading() as session:
+
+
+def test_the_windows_to_judge_are_found_by_an_index_alone(tmp_path):
+    with World(tmp_path).store._reading() as session:
         plan = session.connection().exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT id FROM windows WHERE model = 'm' AND version = 1 AND monitor = 'w' AND "
             "cut_at >= 0 AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.model = 'm' AND rule = 'r' "
@@ -322,7 +326,8 @@ def test_what_a_tick_asks_the_database_for_a_model_does_not_grow_with_its_past(w
     assert asleep <= 4, "a model of which nothing changed costs nothing of its own"
 
 
-def test_models_asleep_are_not_read_to_find_those_that_are_due(world):
+def test_models_asleep_are_not_read_to_find_those_that_are_due(tmp_path):
+    world = World(tmp_path)
     query = _due(START).where(Model.id > "").order_by(Model.id).limit(500)
     with world.store._reading() as session:
         compiled = query.compile(session.get_bind(), compile_kwargs={"literal_binds": True})
