@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 from bundle import signature
 from controlplane import cli, lifecycle, rules
 from controlplane import settings as control_settings
+from docs.openapi import api_page
 from observability import events, windows
 from observability import settings as observability_settings
 from pipeline import settings as pipeline_settings
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "runs.md": _page("Training runs", "The files in a run's folder.", _models(RUNS)),
         "settings.md": _page("Settings", "Environment variables, read once when a process starts.", _settings()),
         "cli.md": _page("Command line", inspect.cleandoc(cli.__doc__ or ""), _commands()),
+        "api.md": _page("The API", "Every route. How to use it: [the API](../api.md).", api_page()),
         "reasons.md": _page("Reasons", "Why a rule fired, or why it waits.", _reasons()),
     }
 

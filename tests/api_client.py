@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from fastapi.testclient import TestClient
 from sqlmodel import Session, SQLModel
 
 from controlplane.api import Parts, create_app
 from controlplane.auth import Authenticator, digest_of_token, new_token
+from controlplane.client import ControlClient
 from controlplane.replayclock import ReplayClock
 from controlplane.tables import DecisionRecord, Firing
 from observability.ids import new_id
@@ -46,3 +48,24 @@ def firing(of: DecisionRecord) -> Firing:
         id=new_id(), model=of.model, rule=of.rule, kind=of.kind, trigger="data", cause=of.cause, decision_id=of.id,
         reason=of.reason, detail=of.detail, fired_at=of.decided_at, recorded_at=of.recorded_at,
     )  # fmt: skip
+
+
+class Wire:
+    """Carries a client's requests to the application, and remembers them."""
+
+    def __init__(self, application: TestClient) -> None:
+        self.application = application
+        self.called: set[tuple[str, str]] = set()
+        self.token = application.headers["Authorization"].removeprefix("Bearer ")
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.called.add((request.method.lower(), request.url.path))
+        sent = self.application.request(
+            request.method, request.url.raw_path.decode(), content=request.content, headers=dict(request.headers)
+        )
+        headers = {name: value for name, value in sent.headers.items() if name in ("etag", "content-type")}
+        return httpx.Response(sent.status_code, content=sent.content, headers=headers)
+
+    def client(self, *_: object) -> ControlClient:
+        transport = httpx.MockTransport(self)
+        return ControlClient("http://testserver", self.token, transport=transport, sleep=lambda _: None)

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 import yaml
-from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from controlplane import cli
@@ -20,7 +18,7 @@ from controlplane.client import ControlClient
 from controlplane.errors import Changed, ControlPlaneError, NothingToRollBackTo
 from observability.ids import new_id
 from pipeline.contract.training import Failure, Progress
-from tests.api_client import add, api_of
+from tests.api_client import Wire, add, api_of
 from tests.controlplane_world import MODEL, RECIPE, World, spec
 from tests.integration.test_controlplane_api_changes import alert
 
@@ -32,27 +30,6 @@ INSIDE = {
 #: for replays: no command moves a clock
 ONLY_BY_CLIENT = {("get", "/api/v1/clock"), ("put", "/api/v1/clock")}
 SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-
-
-class Wire:
-    """Carries a client's requests to the application, and remembers them."""
-
-    def __init__(self, application: TestClient) -> None:
-        self.application = application
-        self.called: set[tuple[str, str]] = set()
-        self.token = application.headers["Authorization"].removeprefix("Bearer ")
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.called.add((request.method.lower(), request.url.path))
-        sent = self.application.request(
-            request.method, request.url.raw_path.decode(), content=request.content, headers=dict(request.headers)
-        )
-        headers = {name: value for name, value in sent.headers.items() if name in ("etag", "content-type")}
-        return httpx.Response(sent.status_code, content=sent.content, headers=headers)
-
-    def client(self, *_: object) -> ControlClient:
-        transport = httpx.MockTransport(self)
-        return ControlClient("http://testserver", self.token, transport=transport, sleep=lambda _: None)
 
 
 @pytest.fixture

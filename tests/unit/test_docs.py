@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 from bundle.columns import raw_columns
 from bundle.recipe import Recipe, load_function
 from bundle.scorer import Graph
+from controlplane import client
 from docs.generate import REFERENCE, pages
 from pipeline.contract.specfile import read_recipe
 from pipeline.engines.sklearn import SklearnEngine
+from tests.api_client import Wire, add, api_of, decision
+from tests.controlplane_world import World
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), DOCS.parent / "README.md"]
@@ -60,6 +64,24 @@ def test_the_recipe_in_the_guide_trains_a_model_that_is_exported_equal(tmp_path)
     graph = Graph(fitted.export(), spec.signature)
 
     assert np.abs(graph.score(columns) - fitted.score(columns)).max() < 1e-5
+
+
+def test_the_examples_of_the_api_guide_run(tmp_path, monkeypatch, capsys):
+    """One after the other, against an application with a model."""
+    world = World(tmp_path)
+    world.to_production()
+    add(world, decision(1))
+    wire = Wire(api_of(world))
+    monkeypatch.setattr(client, "ControlClient", wire.client)
+    guide = (DOCS / "api.md").read_text(encoding="utf-8")
+    given: dict[str, object] = {"url": "http://testserver", "token": wire.token, "control": wire.client()}
+    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(block, given)  # noqa: S102 - our own guide
+    said = capsys.readouterr().out.splitlines()
+    assert (said[0], said[-2:]) == ("admin", ["True", "somebody changed it meanwhile"])
+    assert said[1] == f"{decision(1).decided_at} drifted WAIT_STABLE number 1"
+    (answer,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    assert wire.application.get("/api/v1/models/a/b").json() == json.loads(answer)
 
 
 @pytest.mark.parametrize("recipe", ["tweets", "flights"])
