@@ -1,0 +1,103 @@
+"""A real Alertmanager hears levels: repeated, silenced without an end, and over when it is over."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from controlplane.errors import NotDelivered
+from controlplane.notifying.alertmanager import Alertmanager
+from controlplane.notifying.channels import Links
+from controlplane.notifying.deliverer import Deliverer
+from observability.clock import SystemClock
+from tests.controlplane_world import DRIFT, MODEL, World, spec
+from tests.servers.alertmanager import eventually
+
+WALL = SystemClock()
+
+
+@pytest.fixture
+def world(tmp_path, alertmanager):
+    made = World(tmp_path, spec([DRIFT | {"dry_run": True}]))
+    made.store.channels = ("alertmanager",)
+    made.channel = Alertmanager(alertmanager.url, made.store, Links("http://dg", "http://dg/runbook"), WALL)
+    made.deliver = Deliverer(made.store, made.channel, "d", keep_up_seconds=0).deliver
+    made.to_production()
+    made.store.report_instance("serving-1", [{"model": MODEL, "version": 1, "manifest": ""}], [])
+    drift(made, 0.9, 0)
+    return made
+
+
+def drift(world: World, share: float, number: int) -> None:
+    world.window(1, number, drifted_share=share)
+    world.tick()
+
+
+def alert_of(world: World):
+    return next(alert for alert in world.store.open_alerts(MODEL) if alert.name == "DriftDetected")
+
+
+def test_an_alert_names_its_model_its_runbook_and_where_to_look(world, alertmanager):
+    world.deliver()
+
+    (message,) = eventually(alertmanager.receiver.messages)
+    (alert,) = message["alerts"]
+    assert alert["labels"]["alertname"] == "DriftDetected" and alert["labels"]["model"] == MODEL
+    assert alert["annotations"]["runbook_url"] == "http://dg/runbook#driftdetected"
+    assert alert["generatorURL"] == "http://dg/models/default/tweets"
+
+
+def test_what_is_acknowledged_pages_nobody_and_is_still_told_when_it_is_over(world, alertmanager):
+    alert = alert_of(world)
+    world.deliver()
+    eventually(alertmanager.told)
+
+    world.store.acknowledge(alert.id, "on it", world.clock.now(), "ann")
+    world.deliver()
+    world.deliver()
+
+    (silence,) = alertmanager.silences()
+    assert silence["comment"] == "acknowledged by ann: on it"
+    assert [each["status"]["state"] for each in alertmanager.alerts()] == ["suppressed"]
+
+    drift(world, 0.0, 2)
+    world.deliver()
+
+    told = eventually(alertmanager.told, lambda told: len(told) == 2)
+    assert told == [(alert.id, "firing"), (alert.id, "resolved")]
+    assert alertmanager.silences() == []
+
+
+def test_an_alertmanager_that_lost_everything_hears_of_what_goes_on_again_and_of_its_silence(world, alertmanager):
+    alert = alert_of(world)
+    world.deliver()
+    eventually(alertmanager.told)
+    world.store.acknowledge(alert.id, "on it", world.clock.now(), "ann")
+    world.deliver()
+
+    alertmanager.stop()
+    with pytest.raises(NotDelivered):
+        world.channel.keep_up()
+    shutil.rmtree(alertmanager.folder / "data")
+    alertmanager.start()
+    world.deliver()
+    time.sleep(1)
+
+    assert [each["status"]["state"] for each in alertmanager.alerts()] == ["suppressed"]
+    assert alertmanager.told() == [(alert.id, "firing")], "nobody was paged again"
+
+
+def test_an_alert_that_comes_back_is_not_ended_by_the_late_end_of_the_one_before(world, alertmanager):
+    first = alert_of(world)
+    world.deliver()
+    drift(world, 0.0, 2)
+    drift(world, 0.9, 4)
+    second = alert_of(world)
+    assert first.id != second.id and first.fingerprint == second.fingerprint
+
+    world.deliver()
+    world.channel.keep_up()
+
+    assert [each["annotations"]["alert_id"] for each in alertmanager.alerts()] == [second.id]
