@@ -22,14 +22,14 @@ from tests.controlplane_world import MODEL, RECIPE, spec
 
 
 class Running:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.home = Home(folder)
         self.environment = os.environ | {
             "CONTROLPLANE_HOME": str(folder), "CONTROLPLANE_PORT": str(port), "CONTROLPLANE_CLOCK": "replay",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": str(Path(__file__).parents[2]), **settings,
         }  # fmt: skip
         self.process = self.start("control")
         deadline = time.monotonic() + 30
@@ -110,3 +110,25 @@ def test_the_command_line_lists_what_fired_and_why(running):
 def test_it_ends_at_a_signal_and_leaves_the_database_in_order(running):
     assert running.stop() in (0, -signal.SIGTERM)
     assert not list(running.home.root.glob("*.db-journal"))
+
+
+def test_of_two_replicas_on_postgresql_the_one_that_is_left_brings_the_run_to_its_end(postgres, tmp_path):
+    shared = {"CONTROLPLANE_DATABASE_URL": postgres, "CONTROLPLANE_LEASE": "2s"}
+    first, second = Running(tmp_path, **shared), Running(tmp_path, **shared)
+    try:
+        first.client.apply_spec(spec(), RECIPE)
+        key = first.client.train(MODEL, "try", new_id()).key
+        started = first.home.run(key) / "started"
+        eventually(
+            lambda: started.exists() and getattr(second.client.status(MODEL).active_run, "state", None) == "running"
+        )
+        first.process.kill()
+        os.kill(int(started.read_text()), signal.SIGKILL)
+        eventually(lambda: second.client.status(MODEL).active_run is None)
+        (run,) = second.client.runs(MODEL, 9)
+    finally:
+        first.process.kill()
+        second.stop()
+    assert (run.key, run.failure_code, run.attempts in (1, 2)) == (key, "crashed", True)
+    spools = {path.name for path in first.home.spool.iterdir()}
+    assert {"controlplane-0", "controlplane-1"} <= spools, "each told what it did in a folder of its own"
