@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from controlplane.errors import Busy
 from controlplane.scheduler import Ticker
 
 
@@ -31,7 +32,7 @@ class Ticking:
         return self.ticker.trouble()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("secret"), OperationalError("select", {}, Exception("secret"))])
+@pytest.mark.parametrize("error", [RuntimeError("secret"), OperationalError("select", {}, Exception("secret")), Busy()])
 def test_ticks_that_fail_for_long_are_trouble_until_one_ends_well(error):
     ticking = Ticking()
     assert ticking.after(1) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from observability.clock import SystemClock
 from pipeline.contract.specfile import read_recipe
 from pipeline.contract.training import TrainingReport, TrainingRequest
 from pipeline.errors import ParityBroken
-from pipeline.run import Stopped, run
+from pipeline.run import Stopped, processor_seconds, run
 
 KEY = "00000000-0000-7000-8000-000000000001"
 RECIPE = Path(__file__).parents[2] / "recipes" / "tweets"
@@ -69,3 +71,14 @@ def test_a_run_that_has_a_report_is_not_run_again(folder):
     again = run(folder, Home(folder.parent), SystemClock(), fails_with(ValueError("must not run")))
 
     assert again == first
+
+
+def test_a_run_says_what_it_and_its_children_cost_also_where_it_failed(folder):
+    def burn(request, folder, home, settings, progress):
+        code = "import time\nwhile time.process_time() < 0.5: pass"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        raise RecipeError("features.py", 3, "KeyError: 'x'")
+
+    before = processor_seconds()
+    report = run(folder, Home(folder.parent), SystemClock(), burn)
+    assert report.failure is not None and report.cpu_seconds >= before + 0.45
