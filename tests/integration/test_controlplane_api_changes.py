@@ -19,8 +19,8 @@ PATH = f"/api/v1/models/{MODEL}"
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 @pytest.fixture
@@ -161,7 +161,8 @@ def test_a_signed_call_asks_for_one_run_and_a_forged_one_for_none(world):
     assert (forged.status_code, forged.json()["error"]["code"]) == (401, "bad_signature")
 
 
-def test_the_secret_of_a_webhook_is_kept_nowhere_not_even_for_a_repetition(world):
+def test_the_secret_of_a_webhook_is_kept_nowhere_not_even_for_a_repetition(tmp_path):
+    world = World(tmp_path)
     client = api_of(world, hook_key=b"k" * 32)
     key = {"Idempotency-Key": "a-key-of-a-client"}
     first = client.post(f"{PATH}/hook-secret", json={"reason": "why"}, headers=key)

@@ -19,8 +19,8 @@ PATH = f"/api/v1/models/{MODEL}"
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ KEY = {"Idempotency-Key": "a-key-of-a-client"}
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ PATH = f"/api/v1/models/{MODEL}"
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
 
 
 @pytest.fixture
@@ -162,8 +162,10 @@ PAGES = [
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_no_page_reads_a_table_of_history_from_end_to_end(client, world, path):
+def test_no_page_reads_a_table_of_history_from_end_to_end(tmp_path, path):
     """SQLite's own word for it: SCAN is every row, SEARCH is by an index."""
+    world = World(tmp_path)
+    client = api_of(world)
     version = world.to_production().number
     fired = [decision(number, outcome="fire") for number in range(50)]
     add(world, *fired, *(firing(each) for each in fired))
