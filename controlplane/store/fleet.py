@@ -1,15 +1,14 @@
-"""Serving instances, tokens, and the outbox: the edges to other processes."""
+"""Serving instances and the outbox: the edges to other processes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
-from sqlmodel import col, delete, or_, select, update
+from sqlmodel import col, delete, select, update
 
 from controlplane.store.database import Database
-from controlplane.tables import Instance, Json, OutboxEntry, Token
-from observability.ids import new_id
+from controlplane.tables import Instance, Json, OutboxEntry
 
 FORGET_INSTANCES_AFTER = timedelta(days=1)
 FORGET_PUBLISHED_AFTER = timedelta(days=1)
@@ -18,7 +17,7 @@ FORGET_AT_MOST = 5_000
 
 
 class Fleet(Database):
-    """Verbs about who serves, who may call, and what is to be told."""
+    """Verbs about who serves and what is to be told."""
 
     def report_instance(self, instance_id: str, loaded: list[Json], failed: list[Json]) -> None:
         """Remember what a serving instance says of itself; those silent for a day are forgotten."""
@@ -33,49 +32,6 @@ class Fleet(Database):
         with self._reading() as session:
             query = select(Instance).where(Instance.reported_at >= since)
             return session.exec(query.order_by(col(Instance.id))).all()
-
-    def add_token(self, name: str, sha256: str, scopes: Sequence[str], expires_at: datetime | None = None) -> bool:
-        """Let this token in. False where it is known already."""
-        with self._writing() as session:
-            if session.exec(select(Token).where(Token.sha256 == sha256)).first():
-                return False
-            token = Token(id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=self._wall.now())
-            token.expires_at = expires_at
-            session.add(token)
-            return True
-
-    def replace_tokens(self, wanted: Mapping[str, tuple[str, Sequence[str]]]) -> bool:
-        """Let in, under each name, the token with this hash and these scopes and no other, all or none.
-
-        False where it was so already. Tokens of other names are left alone.
-        """
-        named = col(Token.name).in_(list(wanted))
-        with self._writing() as session:
-            known = session.exec(select(Token).where(named)).all()
-            told = sorted((token.name, token.sha256, tuple(token.scopes), token.expires_at is None) for token in known)
-            if told == sorted((name, sha256, tuple(scopes), True) for name, (sha256, scopes) in wanted.items()):
-                return False
-            session.exec(
-                delete(Token).where(or_(named, col(Token.sha256).in_([sha256 for sha256, _ in wanted.values()])))
-            )
-            now = self._wall.now()
-            session.add_all(
-                Token(id=new_id(), name=name, sha256=sha256, scopes=list(scopes), created_at=now)
-                for name, (sha256, scopes) in wanted.items()
-            )
-            return True
-
-    def token(self, sha256: str) -> Token | None:
-        """The token with this hash, expired or not."""
-        with self._reading() as session:
-            return session.exec(select(Token).where(Token.sha256 == sha256)).first()
-
-    def tokens(self) -> Sequence[Token]:
-        """All tokens that have not expired."""
-        now = self._wall.now()
-        with self._reading() as session:
-            tokens = session.exec(select(Token).order_by(col(Token.id))).all()
-            return [token for token in tokens if token.expires_at is None or token.expires_at > now]
 
     def unpublished(self, limit: int = 500) -> Sequence[OutboxEntry]:
         """Events that are committed and not yet in the spool, oldest first."""
