@@ -110,10 +110,6 @@ class Reading(Database):
             found = session.connection().execute(select(gates).where(gates.c.run_key.in_(runs))).mappings()
             return {row["run_key"]: GateRecord(**row) for row in found}
 
-    def waiting_notifications(self, after: Sequence[Any] | None, limit: int, channel: str | None) -> Sequence[Row]:
-        """Notifications that no channel has taken: they wait, or were given up."""
-        return self.page("notifications", {"channel": channel, "delivered_at": UNSET}, after, limit)
-
     def pulse(self, model_id: str) -> tuple[Any, ...] | None:
         """What moves when something of a model changes: looked at again and again by those who wait. None where there
         is no such model.
