@@ -67,7 +67,12 @@ def test_every_operation_is_described_with_its_errors(document):
 
 def classes() -> dict[str, type[BaseModel]]:
     """What the API says and is asked, by the name of its schema."""
-    modules = [views, listings, trials, *(import_module(f"{api.__name__}.{each.name}") for each in iter_modules(api.__path__))]
+    modules = [
+        views,
+        listings,
+        trials,
+        *(import_module(f"{api.__name__}.{each.name}") for each in iter_modules(api.__path__)),
+    ]
     found = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
     return {each.__name__: each for each in found if issubclass(each, BaseModel)}
 
