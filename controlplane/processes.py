@@ -21,7 +21,7 @@ from controlplane.alerts import Patience
 from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
 from controlplane.auth import Authenticator
-from controlplane.credentials import ensure_credentials, let_in
+from controlplane.credentials import ensure_credentials, installation_key, let_in
 from controlplane.monitoring import Watch, reconcile_windows
 from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.deliverer import Deliverer
@@ -65,9 +65,17 @@ def run_control(settings: Settings) -> None:
     ]
     ticker = Ticker(reconciler.tick, settings.tick)
     parts = Parts(
-        store, blobs, clock, Authenticator(store), settings.instance_silence, settings.serving_url, ticker.trouble,
-        settings.trusted_proxies, settings.behind_tls,
-    )  # fmt: skip
+        store=store,
+        blobs=blobs,
+        clock=clock,
+        authenticator=Authenticator(store),
+        instance_silence=settings.instance_silence,
+        serving_url=settings.serving_url,
+        trouble=ticker.trouble,
+        trusted_proxies=settings.trusted_proxies,
+        behind_tls=settings.behind_tls,
+        hook_key=installation_key(settings, credentials),
+    )
     app = create_app(parts, admin_pages(), _ticking(ticker, *deliveries))
     try:
         uvicorn.run(

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bundle.home import Home
 from controlplane.client import ControlClient
 from controlplane.credentials import read_credentials
+from controlplane.hooks import ID, SIGNATURE, TIMESTAMP, sign
 from observability.ids import new_id
 from tests.controlplane_world import MODEL, RECIPE, spec
 
@@ -105,6 +107,18 @@ def test_the_command_line_lists_what_fired_and_why(running):
     (firing,) = json.loads(as_json.stdout)
     assert (firing["rule"], firing["trigger"], firing["detail"]) == ("manual", "manual", "try")
     assert "manual" in table.stdout
+
+
+def test_a_signed_webhook_starts_one_run_and_one_that_is_not_signed_none(running):
+    secret = json.loads(running.cli("hook-secret", MODEL, "--reason", "a trigger", "--json").stdout)["secret"]
+    message, stamp, body = new_id(), str(int(time.time())), b'{"reason": "the feed changed"}'
+    headers = {ID: message, TIMESTAMP: stamp, SIGNATURE: sign(secret, message, stamp, body)}
+    url = f"{running.client.url}/hooks/{MODEL}"
+    assert httpx.post(url, content=body, headers=headers | {ID: new_id()}).status_code == 401
+    first, again = (httpx.post(url, content=body, headers=headers) for _ in range(2))
+    assert first.is_success, first.text
+    assert again.json()["key"] == first.json()["key"]
+    assert [each.key for each in running.client.runs(MODEL)].count(first.json()["key"]) == 1
 
 
 def test_it_ends_at_a_signal_and_leaves_the_database_in_order(running):
