@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
 from controlplane.lifecycle import RolloutState
+from controlplane.rollout import StepReason
 from observability.durations import format_duration
 
 Severity = Literal["critical", "warning", "info"]
@@ -118,6 +119,13 @@ class RolloutStands:
     note: str
     #: on the machine's clock
     since: datetime
+    #: the name of the StepReason
+    reason: str = ""
+
+    @property
+    def stopped(self) -> str:
+        """Why the system stopped it by itself, in words; empty where a person did, who knows."""
+        return "" if self.reason in ("", StepReason.STOP_ASKED.name) else StepReason[self.reason].value
 
 
 @dataclass(frozen=True)
@@ -256,18 +264,21 @@ def _approval(facts: AlertFacts) -> Iterator[Holding]:
 
 def _aborted(facts: AlertFacts) -> Iterator[Holding]:
     rollout = facts.rollout
-    if rollout is not None and rollout.state is RolloutState.ABORTED:
+    if rollout is not None and rollout.state is RolloutState.ABORTED and rollout.stopped:
+        goes_on = f"Version {rollout.champion} goes on answering" if rollout.champion else "No version is in production"
         yield Holding(
-            AlertName.ROLLOUT_ABORTED, "warning", f"{facts.model}: the rollout of version {rollout.version} ended",
-            f"{rollout.note}. Version {rollout.champion} goes on answering.", {"version": str(rollout.version)},
+            AlertName.ROLLOUT_ABORTED, "warning",
+            f"{facts.model}: the rollout of version {rollout.version} was stopped: {rollout.stopped}",
+            f"{rollout.note}. {goes_on}.", {"version": str(rollout.version)},
         )  # fmt: skip
 
 
 def _rolled_back(facts: AlertFacts) -> Iterator[Holding]:
     rollout = facts.rollout
-    if rollout is not None and rollout.state is RolloutState.ROLLED_BACK:
+    if rollout is not None and rollout.state is RolloutState.ROLLED_BACK and rollout.stopped:
         yield Holding(
-            AlertName.ROLLED_BACK, "warning", f"{facts.model}: version {rollout.version} was taken out of production",
+            AlertName.ROLLED_BACK, "warning",
+            f"{facts.model}: version {rollout.version} was taken out of production: {rollout.stopped}",
             f"{rollout.note}. Version {rollout.champion} is back in production.", {"version": str(rollout.version)},
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from controlplane.errors import StaleEpoch
+from controlplane.errors import Busy, StaleEpoch
 from controlplane.lifecycle import IllegalTransition
 
 LOG: Final = logging.getLogger(__name__)
@@ -18,6 +18,9 @@ def apart(what: str, act: Callable[[], object]) -> bool:
         act()
     except (StaleEpoch, IllegalTransition) as error:
         LOG.warning("%s: another control plane was faster: %s", what, error)
+        return False
+    except Busy as error:
+        LOG.warning("%s waits: %s", what, error)
         return False
     except Exception:  # whatever it is: the other models, versions and runs must not wait for it
         LOG.exception("%s could not take its step", what)

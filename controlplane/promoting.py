@@ -58,17 +58,14 @@ def _request_of(work: Work, version: Version) -> TrainingRequest:
 
 
 def _judge(work: Work, version: Version, now: datetime) -> None:
-    run = work.store.run(version.run_key)
-    request = TrainingRequest.model_validate(run.request)
+    request = _request_of(work, version)
     try:
         rows = read_gate_rows(work.blobs, version.gate_rows, request)
     except BrokenEvidence as error:
         work.store.reject(version.model, version.number, str(error), now)
         return
-    parity, made = version.parity, (run.report or {}).get("made") or {}
-    mismatches, difference = parity["label_mismatches"], parity["max_score_difference"]
-    cost = version.cost or made.get("cost")
-    verdict = judge(request.spec.gate, rows, version.run_key, mismatches, difference, cost)
+    mismatches, difference = version.parity["label_mismatches"], version.parity["max_score_difference"]
+    verdict = judge(request.spec.gate, rows, version.run_key, mismatches, difference, version.cost)
     work.at("judged")
     work.store.record_gate(version, verdict, now)
 

@@ -6,15 +6,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from controlplane.lifecycle import RolloutState
-from controlplane.tables import Instance, Version
 from observability.durations import format_duration
 from pipeline.contract.promotionspec import Canary, Guards, RolloutPlan, Shadow
 
 #: rows from which on the share of errors and the latencies say something
 ROWS_TO_JUDGE: Final = 20
+
+
+class Wanted(Protocol):
+    """A version that serving should have loaded."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def manifest(self) -> str: ...
+
+
+class Reported(Protocol):
+    """What a serving instance last said of itself."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def loaded(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def failed(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,7 @@ class Waiting:
 Readiness: TypeAlias = Loaded | FailedLoad | Waiting
 
 
-def observe_fleet(version: Version, instances: Sequence[Instance]) -> Readiness:
+def observe_fleet(version: Wanted, instances: Sequence[Reported]) -> Readiness:
     """How far the instances that reported lately are with a version."""
     name = {"model": version.model, "version": version.number}
     for instance in instances:

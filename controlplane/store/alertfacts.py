@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from controlplane.alerts import AlertFacts, Challenger, LastRun, Patience, RolloutStands, RuleSaid
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
 from controlplane.store.reading import table_of
+from controlplane.store.rollouts import PRODUCTION
 from controlplane.tables import (
     DecisionRecord,
     GateRecord,
@@ -37,9 +38,7 @@ def read_alert_facts(
     session: Session, model: Model, wall: datetime, now: datetime, patience: Patience, unserved_since: datetime | None
 ) -> AlertFacts:
     """What is known of a model, in the caller's transaction."""
-    in_production = select(Version.number, Version.promoted_at).where(
-        Version.model == model.id, Version.state == VersionState.PRODUCTION
-    )
+    in_production = select(Version.number, Version.promoted_at).where(Version.model == model.id, PRODUCTION)
     version, since = session.exec(in_production).first() or (None, None)
     newest = select(Version).where(Version.model == model.id).order_by(col(Version.number).desc())
     last = session.exec(newest.limit(1)).first()
@@ -153,7 +152,9 @@ def _challenger(session: Session, last: Version | None) -> Challenger | None:
 def _rollout(session: Session, model: str) -> RolloutStands | None:
     query = select(Rollout).where(Rollout.model == model).order_by(col(Rollout.id).desc())
     row = session.exec(query.limit(1)).first()
-    return RolloutStands(row.version, row.champion, row.state, row.note, row.recorded_at) if row else None
+    if row is None:
+        return None
+    return RolloutStands(row.version, row.champion, row.state, row.note, row.recorded_at, row.reason)
 
 
 def _monitored_at(session: Session, model: str, version: int | None) -> datetime | None:

@@ -12,9 +12,10 @@ from sqlmodel import Session, col, select
 from controlplane.acts import Act
 from controlplane.alerts import AlertFacts, AlertName, Holding, Patience, holding, labels_of, outbox_holding
 from controlplane.errors import Conflict, NotFound, Refused
-from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, VersionState, advance
+from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, advance
 from controlplane.store.alertfacts import read_alert_facts
 from controlplane.store.notifications import Notifications, told
+from controlplane.store.rollouts import PRODUCTION
 from controlplane.tables import Alert, Model, Observation, OutboxEntry, Rollout, Version
 from observability.ids import new_id
 
@@ -186,15 +187,13 @@ class Alerts(Notifications):
         """(model, version, manifest) of every version in production."""
         with self._reading() as session:
             query = select(Version.model, Version.number, Version.manifest)
-            return session.exec(query.where(Version.state == VersionState.PRODUCTION)).all()
+            return session.exec(query.where(PRODUCTION)).all()
 
     def production_manifest(self, model_id: str) -> tuple[str, int, str] | None:
         """(model, version, manifest) of the model's version in production."""
         with self._reading() as session:
             query = select(Version.model, Version.number, Version.manifest)
-            return session.exec(
-                query.where(Version.model == model_id, Version.state == VersionState.PRODUCTION)
-            ).first()
+            return session.exec(query.where(Version.model == model_id, PRODUCTION)).first()
 
 
 def _open(session: Session, model_id: str | None) -> dict[str, Alert]:
@@ -219,7 +218,7 @@ def _unwatched(session: Session, now: datetime, patience: Patience) -> set[str]:
     seen = select(Observation.model).join(
         Version, (col(Version.model) == Observation.model) & (col(Version.number) == Observation.version)
     )
-    late = seen.where(Version.state == VersionState.PRODUCTION, Observation.observed_at < now - patience.monitor)
+    late = seen.where(PRODUCTION, Observation.observed_at < now - patience.monitor)
     return set(session.exec(late))
 
 

@@ -92,7 +92,7 @@ class Answers(Database):
     def _writing(self) -> Iterator[Session]:
         with super()._writing() as session:
             if (seen := expected.get()) is not None:
-                locked = select(Model.changes).where(Model.id == seen.model).with_for_update()
+                locked = select(Model.changes).where(Model.id == seen.model).with_for_update(key_share=True)
                 if session.exec(locked).first() != seen.changes:
                     raise Changed(model=seen.model)
                 expected.set(None)

@@ -57,7 +57,7 @@ class Models(Database):
                 model = Model(id=spec.model, **declared)
             else:
                 for rule in _new_schedules(model, spec):
-                    session.merge(ScheduleStart(model=model.id, rule=rule, since=now))
+                    self._put(session, ScheduleStart(model=model.id, rule=rule, since=now))
                 model.sqlmodel_update(declared)
             session.add(model)
             session.flush()
@@ -122,6 +122,12 @@ class Models(Database):
 
     def move_replay_time(self, to: datetime) -> datetime:
         """Move the replay clock forward and return it; a time in the past leaves it where it is."""
+        try:
+            return self._move_replay_time(to)
+        except IntegrityError:  # somebody else set it for the first time just now: this one comes after
+            return self._move_replay_time(to)
+
+    def _move_replay_time(self, to: datetime) -> datetime:
         with self._writing() as session:
             row = session.exec(select(ReplayTime).where(ReplayTime.id == 1).with_for_update()).first()
             row = row or ReplayTime(now=to)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from controlplane.errors import Conflict, NotFound
@@ -14,6 +15,7 @@ from controlplane.rollout import Step, StepReason
 from controlplane.store.database import Database
 from controlplane.store.holds import ROLLOUT
 from controlplane.tables import Comparison, Hold, Json, Model, Rollout, Version
+from controlplane.tables.versions import IN_PRODUCTION
 from observability.ids import new_id
 
 #: what a version becomes when its rollout does this, where it does not change hands with the champion
@@ -22,6 +24,8 @@ _WITH_IT: Final = {
     RolloutState.CANARY: VersionState.CANARY,
     RolloutState.ABORTED: VersionState.REJECTED,
 }
+#: word for word as in the partial index, so that a model's versions of the past cost nothing
+PRODUCTION: Final = text(f"versions.{IN_PRODUCTION}")
 _ENDS: Final = frozenset(state for state, nexts in ROLLOUT_TRANSITIONS.items() if not nexts)
 
 
@@ -74,17 +78,17 @@ class Rollouts(Database):
             if not _is_where(there, rollout):
                 return False
             if step.to is None:
-                return self._note(session, there, step.detail)
+                return self._note(session, there, step)
             backwards = step.to in (RolloutState.ABORTED, RolloutState.ROLLED_BACK)
             if not backwards and frozen_by(session, there.model, now) is not None:
                 return False
             self._move_rollout(session, there, step, now)
             return True
 
-    def _note(self, session: Session, rollout: Rollout, note: str) -> bool:
-        if rollout.note == note:
+    def _note(self, session: Session, rollout: Rollout, stays: Step) -> bool:
+        if (rollout.note, rollout.reason) == (stays.detail, stays.reason.name):
             return False
-        rollout.note = note
+        rollout.note, rollout.reason = stays.detail, stays.reason.name
         self._touch(session, rollout.model)
         return True
 
@@ -120,7 +124,7 @@ class Rollouts(Database):
             raise ValueError("a step that stays moves nothing")
         was, version = rollout.state, one(session, rollout.model, rollout.version)
         rollout.state = advance(ROLLOUT_TRANSITIONS, f"the rollout of {named(version)}", was, to)
-        rollout.step, rollout.share = step.number, step.share
+        rollout.step, rollout.share, rollout.reason = step.number, step.share, step.reason.name
         rollout.note, rollout.state_at, rollout.recorded_at = step.detail, now, self._wall.now()
         rollout.ended_at = now if to in _ENDS else None
         session.add(rollout)
@@ -164,7 +168,7 @@ class Rollouts(Database):
     def _tell_rollout(self, session: Session, rollout: Rollout, now: datetime) -> None:
         body = {
             "version": rollout.version, "champion": rollout.champion, "state": rollout.state, "step": rollout.step,
-            "share": rollout.share, "detail": rollout.note,
+            "share": rollout.share, "reason": rollout.reason, "detail": rollout.note,
         }  # fmt: skip
         self._tell(session, "rollout", rollout.model, body, now)
 
@@ -190,7 +194,7 @@ def one(session: Session, model_id: str, number: int) -> Version:
 
 def in_production(session: Session, model_id: str) -> Version | None:
     """The version in production."""
-    query = select(Version).where(Version.model == model_id, Version.state == VersionState.PRODUCTION)
+    query = select(Version).where(Version.model == model_id, PRODUCTION)
     return session.exec(query).first()
 
 

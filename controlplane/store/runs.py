@@ -125,6 +125,7 @@ class Runs(Database):
             constant_metrics=made.constant,
             champion_metrics=made.champion,
             parity=made.parity.model_dump(mode="json"),
+            cost=made.cost,
             gate_rows=made.gate_rows,
             mlflow_run_id=made.mlflow_run_id,
             mlflow_version=made.mlflow_version,

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlmodel import Session, col, exists, or_, select
+from sqlalchemy import text, union
+from sqlmodel import Session, col, select
 
 from controlplane.acts import Act
 from controlplane.errors import Conflict, Frozen, NothingToRollBackTo
 from controlplane.gate import GateVerdict
 from controlplane.lifecycle import (
-    DEPLOYED,
-    ON_ITS_WAY,
     VERSION_TRANSITIONS,
     IllegalTransition,
     RolloutState,
@@ -34,9 +33,13 @@ from controlplane.store.rollouts import (
     under_way,
 )
 from controlplane.tables import GateRecord, Instance, Json, Rollout, TrainingRun, Version
+from controlplane.tables.versions import BEFORE_PRODUCTION, LOADED
 from observability.ids import new_id
 from pipeline.contract.training import TrainingRequest
 
+#: word for word as in the partial indexes, so that the versions of the past cost nothing
+_ON_THEIR_WAY: Final = text(f"versions.{BEFORE_PRODUCTION}")
+_DEPLOYED: Final = text(f"versions.{LOADED}")
 #: an instance that was silent for so long is not waited for
 SILENCE: Final = timedelta(seconds=15)
 
@@ -77,7 +80,7 @@ class Versions(Rollouts):
     def on_their_way(self, model_id: str | None = None) -> Sequence[Version]:
         """Candidates and staged versions, of one model or of all."""
         with self._reading() as session:
-            query = select(Version).where(col(Version.state).in_(ON_ITS_WAY))
+            query = select(Version).where(_ON_THEIR_WAY)
             if model_id is not None:
                 query = query.where(Version.model == model_id)
             return session.exec(query.order_by(col(Version.id))).all()
@@ -86,12 +89,13 @@ class Versions(Rollouts):
         """Every version that serving should have loaded: those on their way through it, in production, and those that a
         watched version replaced, which may have to come back.
         """
-        watched = exists().where(
-            col(Rollout.model) == col(Version.model), col(Rollout.champion) == col(Version.number),
-            col(Rollout.state) == RolloutState.WATCHING,
-        )  # fmt: skip
+        watched = select(Version.id).join(
+            Rollout, (col(Rollout.model) == Version.model) & (col(Rollout.champion) == Version.number)
+        )
+        watched = watched.where(col(Rollout.ended_at).is_(None), Rollout.state == RolloutState.WATCHING)
+        named = col(Version.id).in_(union(select(Version.id).where(_DEPLOYED), watched))
         with self._reading() as session:
-            query = select(Version).where(or_(col(Version.state).in_(DEPLOYED), watched))
+            query = select(Version).where(named)
             return session.exec(query.order_by(col(Version.model), col(Version.number))).all()
 
     def record_gate(self, version: Version, verdict: GateVerdict, now: datetime) -> Version:
@@ -102,7 +106,6 @@ class Versions(Rollouts):
             if verdict.passed:
                 require_free_way(session, row)
             self._move(row, _after_the_gate(verdict), verdict.detail, now)
-            row.cost = row.cost or _cost_of(session, row)
             record = GateRecord(
                 id=new_id(), model=row.model, version=row.number, run_key=row.run_key, passed=verdict.passed,
                 reason=verdict.reason.name, detail=verdict.detail, numbers=dict(verdict.numbers),
@@ -226,11 +229,6 @@ def _after_the_gate(verdict: GateVerdict) -> VersionState:
 
 def _run_of(session: Session, version: Version) -> TrainingRun:
     return session.get_one(TrainingRun, version.run_key)
-
-
-def _cost_of(session: Session, version: Version) -> Json:
-    made: dict[str, Any] = (_run_of(session, version).report or {}).get("made") or {}
-    return made.get("cost") or {}
 
 
 def _said(version: Version) -> Json:

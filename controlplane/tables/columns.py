@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -36,6 +37,11 @@ class Utc(TypeDecorator[datetime]):
 def states(kind: type[StrEnum]) -> Enum:
     """A state, kept as the word that people see."""
     return Enum(kind, native_enum=False, length=32, values_callable=lambda kind: [state.value for state in kind])
+
+
+def among(chosen: Collection[StrEnum]) -> str:
+    """The condition that a row is in one of these states."""
+    return f"state IN ({', '.join(repr(state.value) for state in sorted(chosen))})"
 
 
 def where(condition: str) -> dict[str, Any]:

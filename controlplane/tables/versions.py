@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from controlplane.lifecycle import RolloutState, VersionState
-from controlplane.tables.columns import Json, Utc, one_for_each_model, states
+from controlplane.lifecycle import DEPLOYED, ON_ITS_WAY, RolloutState, VersionState
+from controlplane.tables.columns import Json, Utc, among, one_for_each_model, states, where
+
+#: conditions of partial indexes: a query that says the same, word for word, reads no version of the past
+BEFORE_PRODUCTION: Final = among(ON_ITS_WAY)
+LOADED: Final = among(DEPLOYED)
+IN_PRODUCTION: Final = "state = 'production'"
 
 
 class Version(SQLModel, table=True):
@@ -19,7 +24,9 @@ class Version(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("model", "number"),
         one_for_each_model("staging", "state = 'staging'"),
-        one_for_each_model("production", "state = 'production'"),
+        one_for_each_model("production", IN_PRODUCTION),
+        Index("versions_before_production", "model", **where(BEFORE_PRODUCTION)),
+        Index("versions_to_be_loaded", "model", **where(LOADED)),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -101,7 +108,9 @@ class Rollout(SQLModel, table=True):
     step: int = 0
     #: share of the requests that the challenger answers
     share: float = 0.0
-    #: why it is where it is, for people
+    #: the StepReason of where it is; empty while it begins
+    reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    #: the same in words, with the numbers
     note: str = ""
     began_at: datetime = Field(sa_type=Utc)
     state_at: datetime = Field(sa_type=Utc)

@@ -163,8 +163,16 @@ class ModelSpec(Frozen):
                 raise ValueError(f"rule {rule.name}: there is no monitor {rule.monitor!r}")
             if isinstance(rule, NoveltyRule) and (unknown := sorted(set(rule.features) - features)):
                 raise ValueError(f"rule {rule.name}: there is no feature {', '.join(unknown)}")
-        if unknown := sorted({each.feature for each in self.gate.slices} - features):
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_categories(self) -> ModelSpec:
+        types = {feature.name: feature.type for feature in self.features}
+        sliced = sorted({each.feature for each in self.gate.slices})
+        if unknown := [name for name in sliced if name not in types]:
             raise ValueError(f"gate.slices: there is no feature {', '.join(unknown)}")
+        if others := [f"{name} is {types[name]}" for name in sliced if types[name] != "categorical"]:
+            raise ValueError(f"gate.slices: {', '.join(others)}: only a categorical feature has slices")
         return self
 
     @property

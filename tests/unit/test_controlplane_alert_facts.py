@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.backoff import LONGEST, delay
 from controlplane.notifying.deliverer import Deliverer
 from controlplane.notifying.webhook import signature
+from controlplane.rollout import StepReason
 from controlplane.settings import Settings
 from controlplane.tables import Notification
 from tests.controlplane_world import START
@@ -45,8 +47,8 @@ SECRET = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
 LONG_AGO = START - timedelta(hours=1)
 
 
-def rollout(state: RolloutState, since=START) -> RolloutStands:
-    return RolloutStands(4, 3, state, "it failed on 3 of 20 rows", since)
+def rollout(state: RolloutState, since=START, reason: StepReason = StepReason.STOP_ERRORS) -> RolloutStands:
+    return RolloutStands(4, 3, state, "it failed on 3 of 20 rows", since, reason.name)
 
 
 #: a fact that raises each alert
@@ -98,6 +100,15 @@ def test_drift_holds_where_the_condition_does_whatever_keeps_the_rule_from_firin
     found = holding(replace(FACTS, windows=(replace(DRIFTED, reason=reason.name),)))
 
     assert bool(found) == (reason.name not in quiet)
+
+
+@pytest.mark.parametrize("ended", [RolloutState.ABORTED, RolloutState.ROLLED_BACK])
+@pytest.mark.parametrize("reason", [each for each in StepReason if each.name.startswith("STOP")])
+def test_who_stopped_a_rollout_himself_is_not_alerted_and_else_the_title_says_why(ended, reason):
+    found = holding(replace(FACTS, rollout=rollout(ended, reason=reason)))
+
+    assert bool(found) == (reason is not StepReason.STOP_ASKED)
+    assert all(each.summary.endswith(f": {reason.value}") for each in found)
 
 
 def test_a_retraining_in_progress_inhibits_what_it_answers_and_nothing_else():
@@ -230,7 +241,8 @@ def test_a_webhook_is_never_called_in_the_clear_by_a_listed_name():
 
 def test_the_example_routes_are_what_alertmanager_takes():
     if shutil.which("amtool") is None:
-        pytest.skip("no amtool here: `make servers` installs it")
+        missing = "no amtool here: `make servers` installs it"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     done = subprocess.run(
         ["amtool", "check-config", str(ROOT / "deploy/alertmanager.yml")], capture_output=True, text=True, check=False
     )

@@ -54,6 +54,12 @@ def test_a_good_spec_is_read_and_its_digest_does_not_depend_on_layout():
         ("name: plan, type: categorical", "name: score, type: categorical", "score is a column of Driftgate's own"),
         ("default/churn", "Churn", "model.yaml:1: model: 'Churn' is not a model id"),
         ("features.py:features", "../features.py:features", "model.yaml:13: entry.features: "),
+        (
+            "monitors:",
+            "gate: {slices: [{feature: spend}]}\nmonitors:",
+            "gate.slices: spend is numeric: only a categorical feature has slices",
+        ),
+        ("monitors:", "gate: {slices: [{feature: size}]}\nmonitors:", "gate.slices: there is no feature size"),
         ('cron: "0 6 1 * *"', 'cron: "0 6 1 * *", every: 1d', "give either cron or every"),
         ("task: binary", "task: [binary", "model.yaml:3: not YAML"),
     ],

@@ -18,6 +18,8 @@ down_revision = "0001"
 
 EPOCH: Final = "1970-01-01 00:00:00"
 GENESIS: Final = "0" * 64
+BEFORE_PRODUCTION: Final = "state IN ('awaiting_approval', 'canary', 'candidate', 'shadow', 'staging')"
+LOADED: Final = "state IN ('canary', 'production', 'shadow', 'staging')"
 REFUSAL: Final = "the audit chain only grows"
 
 
@@ -51,6 +53,8 @@ def _widen() -> None:
             op.add_column(table, column)
     op.create_index("ix_models_decided_until", "models", ["decided_until"])
     op.create_index("ix_models_due_at", "models", ["due_at"])
+    for name, condition in (("versions_before_production", BEFORE_PRODUCTION), ("versions_to_be_loaded", LOADED)):
+        op.create_index(name, "versions", ["model"], **where(condition))
 
 
 def _holds_and_clock() -> None:
@@ -67,8 +71,9 @@ def _rollouts() -> None:
     op.create_table(
         "rollouts",
         words("id", primary_key=True), words("model", ForeignKey("models.id")), whole("version"),
-        whole("champion", nullable=True), state(), whole("step"), real("share"), words("note"), instant("began_at"),
-        instant("state_at"), instant("recorded_at"), instant("ended_at", nullable=True),
+        whole("champion", nullable=True), state(), whole("step"), real("share"),
+        words("reason", server_default=""), words("note"), instant("began_at"), instant("state_at"),
+        instant("recorded_at"), instant("ended_at", nullable=True),
         UniqueConstraint("model", "version", "began_at"),
         Index("one_rollout_for_each_model", "model", unique=True, **where("ended_at IS NULL")),
         Index("rollouts_in_order", "model", "id"),
