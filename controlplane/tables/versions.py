@@ -25,7 +25,7 @@ class Version(SQLModel, table=True):
         UniqueConstraint("model", "number"),
         one_for_each_model("staging", "state = 'staging'"),
         one_for_each_model("production", IN_PRODUCTION),
-        Index("versions_before_production", "model", **where(BEFORE_PRODUCTION)),
+        Index("versions_before_production", "id", **where(BEFORE_PRODUCTION)),
         Index("versions_to_be_loaded", "model", **where(LOADED)),
     )
 

@@ -53,8 +53,8 @@ def _widen() -> None:
             op.add_column(table, column)
     op.create_index("ix_models_decided_until", "models", ["decided_until"])
     op.create_index("ix_models_due_at", "models", ["due_at"])
-    for name, condition in (("versions_before_production", BEFORE_PRODUCTION), ("versions_to_be_loaded", LOADED)):
-        op.create_index(name, "versions", ["model"], **where(condition))
+    op.create_index("versions_before_production", "versions", ["id"], **where(BEFORE_PRODUCTION))
+    op.create_index("versions_to_be_loaded", "versions", ["model"], **where(LOADED))
 
 
 def _holds_and_clock() -> None:
