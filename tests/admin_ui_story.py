@@ -12,15 +12,20 @@ from typing import Any
 
 from sqlmodel import Session
 
-from controlplane.lifecycle import RunState, VersionState
+from controlplane.lifecycle import AlertState, RolloutState, RunState, VersionState
 from controlplane.rules import Decision, Reason
 from controlplane.store import Store
 from controlplane.tables import (
+    Alert,
+    Comparison,
     DecisionRecord,
     Firing,
     GateRecord,
+    Hold,
     Instance,
+    Notification,
     Observation,
+    Rollout,
     ScoredWindow,
     TrainingRun,
     Version,
@@ -33,6 +38,34 @@ from pipeline.contract.specfile import read_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TWEETS = "default/tweets"
+#: a canary that is measured, and a version that waits for a person
+RETURNS, FRAUD = "shop/returns", "shop/fraud"
+PLAN = {
+    "shadow": {"rows": 500}, "canary": [{"share": 0.05, "rows": 500}, {"share": 0.25, "rows": 2000, "at_least": "6h"}],
+    "guards": {"metric": "roc_auc", "margin": 0.01, "latency_ratio": 2.0}, "watch": "1d",
+}  # fmt: skip
+MEASURED = {
+    "rows": 1342, "failed": 2, "labelled": 611, "error_share": 2 / 1342, "champion_ms_p99": 6.1,
+    "challenger_ms_p99": 7.4,
+    "improvement": {
+        "metric": "roc_auc", "confidence": 0.99, "champion": 0.7612, "challenger": 0.7741, "difference": 0.0129,
+        "lower": -0.0031, "upper": 0.0284,
+    },
+}  # fmt: skip
+CHECKS = [
+    {"check": "parity", "passed": True, "detail": "0 labels differ from the original, scores by up to 3.1e-07",
+     "numbers": {"label_mismatches": 0, "max_score_difference": 3.1e-7}},
+    {"check": "rows", "passed": True, "detail": "1200 rows, 100 are needed", "numbers": {"rows": 1200}},
+    {"check": "improvement", "passed": True,
+     "detail": "roc_auc 0.8020 against 0.7640 of the champion: better by +0.0380, at least +0.0160 at 95% confidence",
+     "numbers": {"challenger": 0.802, "champion": 0.764, "difference": 0.038, "lower": 0.016, "upper": 0.06}},
+    {"check": "slice:carrier", "passed": True, "detail": "roc_auc by carrier: worse on none of 2 values",
+     "numbers": {"metric": "roc_auc", "margin": 0.02, "min_rows": 100, "values": [
+         {"value": "AA", "rows": 412, "difference": 0.021, "lower": -0.004, "upper": 0.047},
+         {"value": "DL", "rows": 388, "difference": 0.044, "lower": 0.012, "upper": 0.075}]}},
+    {"check": "calibration", "passed": False, "detail": "calibration error 0.0610, allowed 0.05",
+     "numbers": {"calibration_error": 0.061, "max": 0.05}},
+]  # fmt: skip
 START = datetime(2020, 12, 12, 9, tzinfo=UTC)
 SPAN = timedelta(hours=37)
 #: in the window with this number the world changes, and the new version comes a little later
@@ -146,10 +179,39 @@ class Story:
         reason = "PASS_FIRST" if first else "PASS_BETTER" if passed else "FAIL_NOT_BETTER"
         return GateRecord(
             id=self.next_id(), model=version.model, version=version.number, run_key=version.run_key, passed=passed,
-            reason=reason, numbers=numbers, decided_at=version.made_at,
+            reason=reason, numbers=numbers, decided_at=version.made_at, checks=gate.get("checks", []),
             detail=f"roc_auc {scores['auc']:.4f} against {other:.4f}: better by {difference:+.4f}, "
             f"at least {difference - width:+.4f} at 95% confidence, margin 0",
         )  # fmt: skip
+
+    def alert(self, model: str | None, name: str, severity: str, summary: str, description: str, **more: Any) -> Alert:
+        began = more.pop("began", START + SPAN * 57)
+        told = SystemClock().now() - more.pop("told", timedelta(minutes=14))
+        fields = {"state": AlertState.FIRING, "labels": {"alertname": name}, **more}
+        row = Alert(
+            id=self.next_id(), fingerprint=digest(model, name, self.number), model=model, name=name, severity=severity,
+            summary=summary, description=description, began_at=began, state_at=began, recorded_at=told, **fields,
+        )  # fmt: skip
+        self.add(row)
+        return row
+
+    def unheard(self, alert: Alert, channel: str, error: str | None, attempts: int = 4) -> None:
+        now = SystemClock().now()
+        self.add(
+            Notification(
+                id=self.next_id(), channel=channel, alert_id=alert.id, revision=1, body={}, due_at=now,
+                recorded_at=now - timedelta(minutes=9), attempts=attempts, last_error=error,
+            )
+        )  # fmt: skip
+
+    def roll_out(self, version: Version, champion: int | None, state: RolloutState, **more: Any) -> Rollout:
+        at = START + SPAN * 56
+        row = Rollout(
+            id=self.next_id(), model=version.model, version=version.number, champion=champion, state=state, began_at=at,
+            state_at=at + timedelta(hours=9), recorded_at=SystemClock().now() - timedelta(minutes=50), **more,
+        )  # fmt: skip
+        self.add(row)
+        return row
 
     def window(
         self, spec: ModelSpec, version: int, end: datetime, verdict: dict[str, Any], settled: bool, first: bool = False
@@ -217,13 +279,11 @@ def fill(store: Store) -> None:
     story.apply(
         "flights", START, model="labs/nowcast", description="Weekly illness rate from messages with flu keywords"
     )
-    version = Instance(
-        id="serving-1",
-        loaded=[{"model": TWEETS, "version": 3, "manifest": "x"}],
-        failed=[],
-        reported_at=SystemClock().now(),
-    )
-    story.add(version)
+    returns(story)
+    fraud(story)
+    loaded = [{"model": TWEETS, "version": 3, "manifest": digest("manifest", "x")}]
+    loaded += [{"model": FRAUD, "version": n, "manifest": story.store.version(FRAUD, n).manifest} for n in (1, 2)]
+    story.add(Instance(id="serving-1", loaded=loaded, failed=[], reported_at=SystemClock().now()))
 
 
 def tweets(story: Story) -> None:
@@ -242,7 +302,7 @@ def tweets(story: Story) -> None:
     )
     story.make(
         story.fire(spec, plan, 1, due), 2, VersionState.REJECTED, {"auc": 0.784, "champion": 0.779},
-        note="roc_auc 0.7840 against 0.7790 of the champion: not shown to be better",
+        note="roc_auc 0.7840 against 0.7790 of the champion: not shown to be better", checks=CHECKS,
     )  # fmt: skip
     promoted = START + SPAN * (ONSET + 4)
     last = START
@@ -339,3 +399,64 @@ def flights(story: Story) -> None:
             "0% of the features drifted (none), threshold 50%",
         )
         story.decide(spec, wait, 1, end)
+
+
+def returns(story: Story) -> None:
+    """Version 2 is a canary: what was measured of it is not enough yet. Two rules are paused, one by night."""
+    spec = story.apply(
+        "flights", START, model=RETURNS, team="shop", rollout=PLAN, description="Returned within 30 days"
+    )
+    version = trained(story, spec, VersionState.CANARY)
+    note = "waits for 2000 rows that both have scored"
+    canary = story.roll_out(version, 1, RolloutState.CANARY, step=1, share=0.25, note=note)
+    story.add(
+        Comparison(rollout=canary.id, since=canary.recorded_at, numbers=MEASURED, compared_at=START + SPAN * 58),
+        Hold(model=RETURNS, what=f"rule:{spec.rules[0].name}", since=START + SPAN * 50, by="alice",
+             why="the summer sale: drift is expected until it ends"),
+    )  # fmt: skip
+    kept = Decision(
+        spec.rules[0].name, "drift", "w-none", "wait", Reason.WAIT_PAUSED,
+        "alice paused it: the summer sale; 61% of the features drifted",
+    )  # fmt: skip
+    story.decide(spec, kept, 1, START + SPAN * 57)
+    story.alert(
+        RETURNS, "DriftDetected", "warning", f"{RETURNS}: the data of version 1 drifted, says rule features-drifted",
+        "61% of the features drifted (carrier, distance), threshold 50%. Nothing was retrained.",
+        state=AlertState.ACKNOWLEDGED, by="alice", why="the summer sale, expected", told=timedelta(hours=5),
+    )  # fmt: skip
+
+
+def fraud(story: Story) -> None:
+    """Version 2 is in production and hurts; version 3 waits for a person."""
+    spec = story.apply("flights", START, model=FRAUD, team="shop", gate={"approval": True}, description="Card fraud")
+    trained(story, spec, VersionState.PRODUCTION)
+    again = Decision("manual", "manual", digest(FRAUD)[:36], "fire", Reason.RETRAIN_ASKED, "version 2 is bad")
+    story.make(
+        story.fire(spec, again, 2, START + SPAN * 55), 3, VersionState.AWAITING_APPROVAL,
+        {"auc": 0.802, "champion": 0.764}, note="waits for a person", checks=CHECKS[:4],
+    )  # fmt: skip
+    bad = story.alert(
+        FRAUD, "ErrorMetricBeyondBound", "critical",
+        f"{FRAUD}: an error metric of version 2 is beyond its bound, says auc-fell",
+        "roc_auc is 0.5921 on 500 labelled rows, bound: below 0.6. Nothing was retrained.",
+    )  # fmt: skip
+    story.alert(
+        FRAUD, "ApprovalWaiting", "info", f"{FRAUD}: version 3 waits for approval",
+        "It passed every other check of the gate. It goes no further, and no rule of the model fires, until somebody"
+        " approves or rejects it.",
+    )  # fmt: skip
+    story.unheard(bad, "oncall-webhook", "it answered 503: upstream connect error")
+
+
+def trained(story: Story, spec: ModelSpec, state: VersionState) -> Version:
+    """Version 1 went into production, version 2 came after it."""
+    asked = Decision("manual", "manual", digest(spec.model, 1)[:36], "fire", Reason.RETRAIN_ASKED, "first training")
+    first = VersionState.RETIRED if state is VersionState.PRODUCTION else VersionState.PRODUCTION
+    story.make(story.fire(spec, asked, None, START), 1, first, {"auc": 0.741})
+    for n in range(12):
+        verdict = drift(spec, story.dice, {"carrier": 1.3} if n > 8 else {}, 0.735 + story.dice.gauss(0, 0.01))
+        number = 2 if state is VersionState.PRODUCTION else 1
+        story.window(spec, number, START + SPAN * (n + 40), verdict, True)
+    due = Decision("weekly", "schedule", START.isoformat(), "fire", Reason.RETRAIN_DUE, "due by schedule")
+    scores = {"auc": 0.774, "champion": 0.741}
+    return story.make(story.fire(spec, due, 1, START + SPAN * 52), 2, state, scores, checks=CHECKS[:4])

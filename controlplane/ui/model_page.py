@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from controlplane.tables import DecisionRecord, Firing, GateRecord, Instance, Version
+from controlplane.tables import DecisionRecord, Firing, Instance, Version
 from controlplane.ui import heatmap, timeline, words
-from controlplane.ui.charts import Chart, Interval, interval_bar
-from controlplane.ui.fleet_page import FleetRow, first_monitor, row_of
+from controlplane.ui.model_head import Head, first_monitor, head_of
 from controlplane.ui.queries import Reader
 from controlplane.ui.reading import (
     Seen,
     Turn,
     bounds_of,
-    interval_of,
     levels_of,
     reason_words,
     reigns,
@@ -26,7 +24,9 @@ from controlplane.ui.reading import (
     watched_metric,
 )
 from controlplane.ui.runs import views_of
+from controlplane.ui.situation import situation_of, status_with
 from controlplane.ui.verdicts import FeatureVerdict
+from controlplane.ui.version_views import version_views
 from observability.clock import Clock
 from pipeline.contract.rulespec import TRIGGERS
 from pipeline.contract.spec import ModelSpec
@@ -47,20 +47,6 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class VersionView:
-    """A version with the firing it came from and the verdict of the gate."""
-
-    version: Version
-    firing: Firing | None
-    gate: GateRecord | None
-    #: the improvement with its bounds, in words
-    improvement: str
-    over_constant: bool
-    #: None where there is nothing to draw, or not on the scale of the others
-    bar: Chart | None
-
-
-@dataclass(frozen=True)
 class Loaded:
     """How far serving has followed: instances that have a version, of those that live."""
 
@@ -70,20 +56,27 @@ class Loaded:
     failures: tuple[str, ...]
 
 
-def model_page(reader: Reader, model_id: str, asked: Asked, clock: Clock, alive: timedelta) -> dict[str, Any]:
-    """Everything the page shows. Raises NotFound."""
+def model_page(
+    reader: Reader, model_id: str, asked: Asked, clock: Clock, now: datetime, alive: timedelta
+) -> dict[str, Any]:
+    """Everything the page shows; `now` is the control plane's clock. Raises NotFound."""
     model = reader.model(model_id)
     spec = ModelSpec.model_validate(model.spec)
     declared = [each.name for each in spec.monitors]
     name = asked.monitor if asked.monitor in declared else first_monitor(spec, reader.totals(model_id))
-    head = row_of(reader, model, clock, name)
+    head = head_of(reader, model, clock, name)
     versions = reader.versions(model_id, VERSIONS)
     firings = {firing.id: firing for firing in reader.firings(model_id, VERSIONS)}
     windows = seen(reversed(reader.windows(model_id, TIMELINE_WINDOWS, name)))
     decisions = reader.decisions(model_id, EACH if asked.every else DECISIONS)
     runs = views_of(reader.runs(model_id, RUNS), firings, versions, clock.now())
+    views = version_views(versions, firings, reader.gate_verdicts(model_id))
+    situation = situation_of(reader, spec, views, decisions, now)
     return {
         "head": head,
+        "situation": situation,
+        "status": status_with(situation.alerts, head.status),
+        "wall": clock.now(),
         "spec": spec,
         "applied_at": model.applied_at,
         "monitor": name,
@@ -97,15 +90,15 @@ def model_page(reader: Reader, model_id: str, asked: Asked, clock: Clock, alive:
         "decisions": [Turn(each, each.decided_at, 1) for each in decisions] if asked.every else turns_of(decisions),
         "every": asked.every,
         "decision_count": reader.decision_count(model_id),
-        "versions": version_views(versions, firings, reader.gate_verdicts(model_id)),
+        "versions": views,
         "runs": runs,
         "loaded": loaded(reader.live_instances(alive), model_id, head.production),
         "observation": reader.observation(model_id, head.production.number) if head.production else None,
-        "active": is_active(head),
+        "active": is_active(head) or situation.rollout is not None,
     }
 
 
-def is_active(head: FleetRow) -> bool:
+def is_active(head: Head) -> bool:
     """Whether something is under way that the page should follow closely."""
     return head.run is not None or head.on_its_way is not None
 
@@ -196,31 +189,6 @@ def cell_of(name: str, feature: FeatureVerdict) -> heatmap.Cell:
         f"threshold {words.number(feature.threshold, 4)}\nmissing {words.percent(feature.missing_share, 1)}"
     )
     return heatmap.Cell(feature.severity, bool(feature.drifted), title)
-
-
-def version_views(
-    versions: Sequence[Version], firings: Mapping[str, Firing], gates: Mapping[int, GateRecord]
-) -> tuple[VersionView, ...]:
-    """The versions, newest first; all interval bars have one scale."""
-    found = {number: interval for number, gate in gates.items() if (interval := interval_of(gate))}
-    against = {number for number in found if gates[number].numbers.get("champion") is not None}
-    drawn = [found[number] for number in against or found]
-    reach = max((max(abs(each.low), abs(each.high)) for each in drawn), default=1.0) or 1.0
-    views = []
-    for version in versions:
-        gate, interval = gates.get(version.number), found.get(version.number)
-        said = interval_words(interval) if interval else ""
-        shown = interval is not None and version.number in (against or found)
-        bar = interval_bar(interval, reach, said) if interval and shown else None
-        over = interval is not None and version.number not in against
-        views.append(VersionView(version, firings.get(version.firing_id), gate, said, over, bar))
-    return tuple(views)
-
-
-def interval_words(interval: Interval) -> str:
-    """The improvement with its bounds."""
-    difference, low, high = map(words.signed, (interval.difference, interval.low, interval.high))
-    return f"{difference} [{low}, {high}]"
 
 
 def loaded(instances: Sequence[Instance], model_id: str, production: Version | None) -> Loaded:

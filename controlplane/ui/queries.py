@@ -10,6 +10,8 @@ from sqlmodel import col, func, select
 from controlplane.errors import NotFound
 from controlplane.store import Store
 from controlplane.tables import DecisionRecord, ScoredWindow, Version
+from controlplane.ui.alert_queries import AlertQueries
+from controlplane.ui.fleet_queries import FleetQueries
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Totals:
     labelled: int = 0
 
 
-class Reader(Store):
+class Reader(FleetQueries, AlertQueries):
     """The store with the reading verbs of the pages."""
 
     @classmethod

@@ -169,8 +169,20 @@ def reason_words(name: str) -> str:
 
 def decision_words(decision: DecisionRecord) -> str:
     """A decision as half a sentence: who decided what, and why."""
-    act = "fired" if decision.outcome == "fire" else "waits"
-    return f"{decision.rule} {act}: {reason_words(decision.reason)}"
+    return f"{decision.rule} {outcome_of(decision)}: {reason_words(decision.reason)}"
+
+
+#: the condition held, and something kept the rule back
+HELD_BACK: Final = frozenset(
+    {"WAIT_ACTIVE_RUN", "WAIT_COOLDOWN", "WAIT_PAUSED", "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN"}
+)
+
+
+def outcome_of(decision: DecisionRecord) -> str:
+    """Whether a rule fired, would have if nothing had kept it back, or had no reason to: in words."""
+    if decision.outcome == "fire":
+        return "fired"
+    return "held back" if decision.reason in HELD_BACK else "waits"
 
 
 @dataclass(frozen=True)

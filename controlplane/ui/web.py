@@ -22,16 +22,20 @@ from controlplane.errors import Denied, Forbidden, NotFound, Refused, Unauthenti
 from controlplane.replayclock import ReplayClock
 from controlplane.sessions import COOKIE, CSRF_FIELD, check_csrf
 from controlplane.ui import reading, words
+from controlplane.ui.actions import done_words
 from controlplane.ui.queries import Reader
+from controlplane.ui.runbook import anchors
 from observability.clock import Clock
 
 HERE: Final = Path(__file__).parent
 #: a token is 83 characters; more than this is no sign-in form
 FORM_LIMIT: Final = 4096
+FORM_FIELDS: Final = 1000
 FOLLOW_MS, LOOK_MS = 2000, 5000
 
 #: functions that templates use by their names
 FILTERS: Final[tuple[Callable[..., str], ...]] = (
+    words.ago,
     words.count,
     words.day,
     words.iso,
@@ -46,6 +50,7 @@ FILTERS: Final[tuple[Callable[..., str], ...]] = (
     words.when_utc,
     reading.decision_words,
     reading.drift_words,
+    reading.outcome_of,
     reading.reason_words,
 )
 
@@ -128,6 +133,14 @@ def frame(site: Site, request: Request) -> dict[str, Any]:
         "look_ms": LOOK_MS,
         "serving_url": site.parts.serving_url,
         "active": False,
+        #: of a page that does not look for news
+        "still": False,
+        "may_operate": "operate" in request.state.caller.scopes,
+        "may_admin": "admin" in request.state.caller.scopes,
+        "told": site.reader.open_counts(),
+        "here": request.url.path,
+        "done": done_words(request.query_params.get("done", "")),
+        "anchors": anchors(),
     }
 
 
@@ -204,12 +217,15 @@ def _sign_out(site: Site, request: Request, form: Mapping[str, str]) -> Response
     return answer
 
 
-async def form_of(request: Request) -> dict[str, str]:
+async def form_of(request: Request, limit: int = FORM_LIMIT) -> dict[str, str]:
     """The fields of a small form. Raises HTTPException 413 before more than the limit is held in memory."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > FORM_LIMIT:
+        if len(body) > limit:
             raise HTTPException(413, "the form is too long")
-    fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
+    try:
+        fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=FORM_FIELDS)
+    except ValueError as error:
+        raise HTTPException(422, "the form has too many fields") from error
     return {name: values[-1] for name, values in fields.items()}

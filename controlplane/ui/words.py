@@ -128,6 +128,21 @@ def seconds(value: Any) -> str:  # noqa: ANN401 - whatever was stored
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def ago(since: datetime | None, now: datetime) -> str:
+    """For how long something has been, to the greatest two units.
+
+    >>> ago(datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 1, 3, 4, 30, tzinfo=UTC))
+    '2 d 4 h'
+    """
+    if since is None:
+        return NONE
+    minutes = max(0, int((now - since).total_seconds()) // 60)
+    if minutes < 60:
+        return f"{minutes} min" if minutes else "less than a minute"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
 def short(digest: Any, length: int = 12) -> str:  # noqa: ANN401 - whatever was stored
     """The beginning of a digest, enough to tell it from others."""
     text = str(digest or "")
