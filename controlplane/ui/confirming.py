@@ -61,6 +61,7 @@ class Form:
             "spans": names if self.action.span else {},
             "chosen": self.span or ("1h" if self.action.span == "silence" else "open"),
             "error": error,
+            "still": True,
         }
 
 

@@ -23,6 +23,7 @@ from controlplane.replayclock import ReplayClock
 from controlplane.sessions import COOKIE, CSRF_FIELD, check_csrf
 from controlplane.ui import reading, words
 from controlplane.ui.actions import done_words
+from controlplane.ui.paging import address
 from controlplane.ui.queries import Reader
 from controlplane.ui.runbook import anchors
 from observability.clock import Clock
@@ -95,6 +96,7 @@ def environment() -> Environment:
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for function in FILTERS:
         made.filters[function.__name__] = function
+    made.globals["address"] = address
     made.filters["px"] = lambda value: f"{round(value, 1):g}"
     return made
 
