@@ -1,4 +1,4 @@
-"""The one door: limits, authentication and security headers, before any route is looked at.
+"""The one door: limits, authentication, the body and security headers, before any route is looked at.
 
 Browsers carry their session in a cookie of SameSite=Strict; a request of theirs that changes something must also come
 from our own pages and carry the session's own token. Reference: OWASP, Cross-Site Request Forgery Prevention.
@@ -16,9 +16,11 @@ from urllib.parse import parse_qs, quote
 from anyio import to_thread
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controlplane.api.bodies import again, burden, whole
 from controlplane.api.failures import failure, of_error
 from controlplane.auth import SAFE, Authenticator, is_open, is_plain, required_scope
 from controlplane.callers import Caller, demand
@@ -50,6 +52,7 @@ class TooLarge(HTTPException):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"the body is longer than {limit} bytes", {"Connection": "close"})
+        self.limit = limit
 
 
 class Door:
@@ -74,8 +77,10 @@ class Door:
             refusal, receive = await self._admit(scope, headers, _limited(receive, limit))
         except ControlPlaneError as error:
             refusal = refused(error)
-        except TooLarge:
-            refusal = _too_large(FORM_BYTES)
+        except TooLarge as error:
+            refusal = _too_large(error.limit)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except Exception:
             LOG.exception(FAILED, scope["method"], scope["path"])
             refusal = _broken()
@@ -105,7 +110,14 @@ class Door:
         refusal, limit = await self._refusal(scope), _limit(scope)
         if refusal is None and _is_too_long(headers, limit):
             refusal = _too_large(limit)
-        return refusal, receive if refusal is not None else await _from_its_session(scope, headers, receive)
+        if refusal is not None:
+            return refusal, receive
+        receive = await _from_its_session(scope, headers, receive)
+        if scope["method"] in SAFE or _is_form(headers):
+            return None, receive
+        body = await whole(receive)
+        too_much = await to_thread.run_sync(burden, body)
+        return failure(422, "invalid", f"body: {too_much}") if too_much else None, again(body, receive)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """What to answer to a request that is not let in; None where it is. Raises Denied."""
@@ -154,13 +166,17 @@ async def _from_its_session(scope: Scope, headers: Headers, receive: Receive) ->
     caller: Caller | None = scope["state"].get("caller")
     if caller is None or caller.via != "ui" or scope["method"] in SAFE:
         return receive
-    said, form = headers.get(CSRF_HEADER), headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
-    if said is not None or not form:
+    said = headers.get(CSRF_HEADER)
+    if said is not None or not _is_form(headers):
         check_csrf(caller, said or "")
         return receive
-    body = await _whole(_limited(receive, FORM_BYTES))
+    body = await whole(_limited(receive, FORM_BYTES))
     check_csrf(caller, _field(body, CSRF_FIELD))
-    return _again(body, receive)
+    return again(body, receive)
+
+
+def _is_form(headers: Headers) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
 
 
 def _field(form: bytes, name: str) -> str:
@@ -168,28 +184,6 @@ def _field(form: bytes, name: str) -> str:
         return parse_qs(form.decode(errors="replace"), max_num_fields=1000).get(name, [""])[-1]
     except ValueError:  # more fields than any form of ours has
         return ""
-
-
-async def _whole(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    told = False
-
-    async def telling() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return telling
 
 
 def _login(scope: Scope) -> str:

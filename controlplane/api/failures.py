@@ -15,6 +15,8 @@ from controlplane.errors import Busy, ControlPlaneError
 from controlplane.lifecycle import IllegalTransition
 
 LOG: Final = logging.getLogger(__name__)
+#: of one request; the rest is counted
+TOLD_PROBLEMS: Final = 20
 _CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
@@ -56,12 +58,14 @@ def _illegal(_request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    found = error.errors()
     problems = [
         {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
-        for problem in error.errors()
+        for problem in found[:TOLD_PROBLEMS]
     ]
     first = problems[0] if problems else {"field": "body", "message": "is not valid"}
-    return failure(422, "invalid", f"{first['field']}: {first['message']}", {"problems": problems})
+    more = {"more": len(found) - len(problems)} if len(found) > len(problems) else {}
+    return failure(422, "invalid", f"{first['field']}: {first['message']}", {"problems": problems, **more})
 
 
 def of_http(error: HTTPException) -> JSONResponse:
