@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from controlplane.acts import Act
 from controlplane.errors import RunActive
@@ -12,7 +13,12 @@ from controlplane.rules import MANUAL, Decision, decide_all, decide_manual, wake
 from controlplane.store import Store, spec_of
 from controlplane.tables import Model, TrainingRun, Version
 from observability.ids import new_id
+from pipeline.contract.spec import ModelSpec
 from pipeline.contract.training import TrainingRequest
+
+#: specs that are kept as they were read
+SPECS_KEPT: Final = 5_000
+_SPECS: Final[dict[str, ModelSpec]] = {}
 
 
 @dataclass(frozen=True)
@@ -23,19 +29,33 @@ class Applied:
     run: TrainingRun | None
     #: when time alone changes what any of them says
     wakes_at: datetime
+    #: what the rules about windows were asked, where nothing of it is left to judge
+    question: str | None = None
 
 
 def apply_rules(store: Store, model: Model, now: datetime) -> Applied:
     """Ask every rule of the model; store what is new. At most one of them fires."""
-    spec = spec_of(model)
-    facts = gather(store, model.id, now, spec.rules, spec.budget)
+    spec = _spec(model)
+    evidence = gather(store, model.id, now, spec.rules, spec.budget)
+    facts, said = evidence.facts, evidence.said
     decisions = list(decide_all(spec.rules, facts))
     place = next((place for place, each in enumerate(decisions) if each.outcome == "fire"), len(decisions))
     before, firing, after = decisions[:place], decisions[place : place + 1], decisions[place + 1 :]
-    store.record_waits(model.id, before, facts.version, now)
+    store.record_waits(model.id, before, facts.version, now, said)
     run = fire(store, model, firing[0], now) if firing else None
-    store.record_waits(model.id, after, facts.version, now)
-    return Applied(run, wakes_at(spec.rules, facts, decisions))
+    store.record_waits(model.id, after, facts.version, now, said)
+    unsaid = facts.more or (firing and run is None)
+    return Applied(run, wakes_at(spec.rules, facts, decisions), None if unsaid else evidence.question)
+
+
+def _spec(model: Model) -> ModelSpec:
+    """The model's spec, read once for each digest of it."""
+    found = _SPECS.get(model.spec_digest)
+    if found is None:
+        if len(_SPECS) >= SPECS_KEPT:
+            _SPECS.clear()
+        found = _SPECS[model.spec_digest] = spec_of(model)
+    return found
 
 
 def ask(
@@ -55,7 +75,7 @@ def ask(
     known = store.run_of_cause(model_id, rule, request_id)
     if known is not None:
         return known
-    facts = gather(store, model_id, now)
+    facts = gather(store, model_id, now).facts
     decision = decide_manual(request_id, reason, facts, rule)
     run = fire(store, model, decision, now, act) if decision.outcome == "fire" else None
     run = run or store.run_of_cause(model_id, rule, request_id)

@@ -11,6 +11,7 @@ from controlplane.store.database import migrate_database, open_engine
 from controlplane.store.decisions import Decisions
 from controlplane.store.fleet import Fleet
 from controlplane.store.holds import Holds
+from controlplane.store.levels import Levels
 from controlplane.store.models import Models, spec_of
 from controlplane.store.people import People
 from controlplane.store.reading import Reading
@@ -24,6 +25,19 @@ __all__ = ["Counts", "Store", "migrate_database", "open_engine", "spec_of"]
 
 
 class Store(
-    Answers, Models, Holds, Versions, Rollouts, Windows, Decisions, Runs, Alerts, Fleet, People, Standings, Reading
+    Answers,
+    Models,
+    Holds,
+    Versions,
+    Rollouts,
+    Windows,
+    Decisions,
+    Levels,
+    Runs,
+    Alerts,
+    Fleet,
+    People,
+    Standings,
+    Reading,
 ):
     """The state of record. `Store(open_engine(url))`."""

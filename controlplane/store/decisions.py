@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from controlplane.acts import Act
 from controlplane.facts import Decision
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState
 from controlplane.store.judging import Judging
+from controlplane.store.levels import SaidLast, said
 from controlplane.tables import DecisionRecord, Firing, Model, TrainingRun, Version
 from observability.ids import new_id
 from pipeline.contract.rulespec import TRIGGERS
@@ -30,28 +30,36 @@ class Decisions(Judging):
         """Store the decision to do nothing. False where the newest about this cause gave the same reason."""
         return self.record_waits(model_id, [decision], version, now) == 1
 
-    def record_waits(self, model_id: str, decisions: Sequence[Decision], version: int | None, now: datetime) -> int:
+    def record_waits(
+        self,
+        model_id: str,
+        decisions: Sequence[Decision],
+        version: int | None,
+        now: datetime,
+        known: Mapping[tuple[str, str], SaidLast] | None = None,
+    ) -> int:
         """Store those decisions to do nothing whose reason is another than the newest about their cause; say how many.
 
-        Nothing is written where nothing is new. Who meets another process that decides the same looks again.
+        Nothing is written where nothing is new, and nothing read where that is `known` already. Who meets another
+        process that decides the same looks again.
         """
+        if known is None:
+            with self._reading() as session:
+                known = _newest_of(session, model_id, decisions) if decisions else {}
+        new = _unlike(decisions, known)
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._record_waits(model_id, decisions, version, now)
+                return self._record_waits(model_id, new, version, now)
             except IntegrityError:
                 continue
-        return self._record_waits(model_id, decisions, version, now)
+        return self._record_waits(model_id, new, version, now)
 
     def _record_waits(self, model_id: str, decisions: Sequence[Decision], version: int | None, now: datetime) -> int:
         if not decisions:
             return 0
-        with self._reading() as session:
-            known = _newest_of(session, model_id, decisions)
-        if not (new := _unlike(decisions, known)):
-            return 0
         with self._writing() as session:
-            known = _newest_of(session, model_id, new)
-            new = _unlike(new, known)
+            known = _newest_of(session, model_id, decisions)
+            new = _unlike(decisions, known)
             for decision in new:
                 last = known.get((decision.rule, decision.cause))
                 self._add_decision(session, model_id, decision, last.turn + 1 if last else 1, version, now)
@@ -170,21 +178,12 @@ def _firing_of(record: DecisionRecord) -> Firing:
     )
 
 
-def _newest_of(session: Session, model_id: str, decisions: Sequence[Decision]) -> dict[tuple[str, str], DecisionRecord]:
+def _newest_of(session: Session, model_id: str, decisions: Sequence[Decision]) -> Mapping[tuple[str, str], SaidLast]:
     """By rule and cause the newest of what was decided about each of these."""
-    rules, causes = {each.rule for each in decisions}, {each.cause for each in decisions}
-    query = select(DecisionRecord).where(
-        DecisionRecord.model == model_id, col(DecisionRecord.rule).in_(rules), col(DecisionRecord.cause).in_(causes)
-    )
-    later = aliased(DecisionRecord)
-    newest = select(func.max(later.turn)).where(
-        later.model == DecisionRecord.model, later.rule == DecisionRecord.rule, later.cause == DecisionRecord.cause
-    )
-    found = session.exec(query.where(DecisionRecord.turn == newest.scalar_subquery()))
-    return {(record.rule, record.cause): record for record in found}
+    return said(session, model_id, {each.rule for each in decisions}, {each.cause for each in decisions}).last
 
 
-def _unlike(decisions: Sequence[Decision], known: Mapping[tuple[str, str], DecisionRecord]) -> list[Decision]:
+def _unlike(decisions: Sequence[Decision], known: Mapping[tuple[str, str], SaidLast]) -> list[Decision]:
     """Those whose reason is not the one that is known, each cause once."""
     new = {}
     for decision in decisions:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import and_, col, or_, select
+from sqlmodel import Session, and_, col, or_, select
 
 from controlplane.store.database import Database
-from controlplane.tables import DecisionRecord, Json, Observation, ScoredWindow, Version
+from controlplane.tables import Json, Model, Observation, ScoredWindow
 from observability.windows import Cursor, Window
 
 
@@ -31,9 +30,10 @@ class Windows(Database):
             with self._writing() as session:
                 if session.get(ScoredWindow, window.id) is not None:
                     return False
+                self._touch(session, window.model)
+                row.change = _changes(session, window.model)
                 session.add(row)
                 self._tell(session, "verdict", window.model, _told(row), now)
-                self._touch(session, window.model)
                 return True
         except IntegrityError:
             with self._reading() as session:
@@ -53,9 +53,10 @@ class Windows(Database):
             row.revision += 1
             row.late_rows = late_rows
             row.error_at = now if settled else None
+            self._touch(session, row.model)
+            row.change = _changes(session, row.model)
             session.add(row)
             self._tell(session, "verdict", row.model, _told(row), now)
-            self._touch(session, row.model)
 
     def last_until(self, model_id: str, version: int, monitor: str, spec_digest: str) -> Cursor | None:
         """Where the last window of this sequence ends."""
@@ -107,30 +108,6 @@ class Windows(Database):
             newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
             return session.exec(query.order_by(*newest).limit(limit)).all()
 
-    def to_judge(
-        self, version: Version, since: datetime, rule: str, monitor: str, settled: bool, limit: int = 50
-    ) -> Sequence[ScoredWindow]:
-        """The oldest windows of a version cut since an instant that the rule has not decided on, then the newest one.
-
-        With `settled` only windows whose error metrics are settled count. What is left beyond the limit is the next
-        to come once these are decided on, so nothing is passed over and no answer grows with the history.
-        """
-        found = select(ScoredWindow.id).where(
-            ScoredWindow.model == version.model, ScoredWindow.version == version.number,
-            ScoredWindow.monitor == monitor, ScoredWindow.cut_at >= since,
-        )  # fmt: skip
-        if settled:
-            found = found.where(col(ScoredWindow.error_at).is_not(None))
-        decided = select(DecisionRecord.id).where(
-            DecisionRecord.model == version.model, DecisionRecord.rule == rule, DecisionRecord.cause == ScoredWindow.id
-        )
-        order = (col(ScoredWindow.until_time), col(ScoredWindow.until_id))
-        with self._reading() as session:
-            waiting = session.exec(found.where(~exists(decided)).order_by(*order).limit(limit)).all()
-            newest = session.exec(found.order_by(*(each.desc() for each in order)).limit(1)).all()
-            query = select(ScoredWindow).where(col(ScoredWindow.id).in_([*waiting, *newest]))
-            return session.exec(query.order_by(*order)).all()
-
     def observe(self, model_id: str, version: int, watermark: datetime, labelled_new: int, now: datetime) -> None:
         """Remember the newest facts about a version."""
         with self._writing() as session:
@@ -146,6 +123,11 @@ class Windows(Database):
         """What the monitor last saw of a version."""
         with self._reading() as session:
             return session.get(Observation, (model_id, version))
+
+
+def _changes(session: Session, model_id: str) -> int:
+    """Which change of the model this transaction is, after it has touched it: nobody else counts until it ends."""
+    return session.exec(select(Model.changes).where(Model.id == model_id)).one()
 
 
 def _told(row: ScoredWindow) -> Json:

@@ -29,6 +29,9 @@ class Model(SQLModel, table=True):
     due_at: datetime = Field(default=EPOCH, sa_type=Utc, index=True, sa_column_kwargs={"server_default": EPOCH_TEXT})
     #: counts what changed of it: a tick that decided on less than the newest does not put it to sleep
     changes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    #: no window of a change up to this is left to judge, if the rules are asked the question of this digest
+    judged_changes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    judged_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
     #: the watermark of the monitor's last finished pass
     monitored_until: datetime | None = Field(default=None, sa_type=Utc)
 

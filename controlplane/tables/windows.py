@@ -20,6 +20,7 @@ class ScoredWindow(SQLModel, table=True):
         # holds all that a rule looks for, so that no verdict is read for a window that was judged before
         Index("windows_to_judge", "model", "version", "monitor", "until_time", "until_id", "cut_at", "error_at", "id"),
         Index("windows_awaiting_labels", "model", "labels_due_at", "id", **where("error_at IS NULL")),
+        Index("windows_by_change", "model", "version", "change"),
     )
 
     id: str = Field(primary_key=True)
@@ -48,6 +49,8 @@ class ScoredWindow(SQLModel, table=True):
     look_at: datetime | None = Field(default=None, sa_type=Utc)
     #: when the error metrics were settled, be it that there are too few labels; None before
     error_at: datetime | None = Field(default=None, sa_type=Utc)
+    #: what `changes` of its model was when it was cut or last scored; None where an older release did it
+    change: int | None = None
 
 
 class Observation(SQLModel, table=True):

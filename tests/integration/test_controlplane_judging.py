@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from controlplane.deciding import reconcile_rules
+from controlplane.store.levels import CHANGED_AT_MOST, Asleep, _changed, question_of
 from controlplane.store.models import _due
-from controlplane.tables import Model
+from controlplane.tables import Model, ScoredWindow
 from controlplane.triggers import apply_rules
 from pipeline.contract.training import Failure
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, World, spec
@@ -107,17 +108,69 @@ def test_a_metric_rule_finds_its_settled_window_behind_any_number_of_others(tmp_
     assert [firing.cause for firing in world.store.firings(MODEL) if firing.rule == "worse"] == [old.id]
 
 
-def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_judged(tmp_path):
-    world = World(tmp_path)
+def read(world) -> list[str]:
+    """The windows whose verdicts a tick would read now."""
+    spec, now = world.spec, world.clock.now()
+    with world.store.looking(MODEL, now) as look:
+        standing = look.standing(scheduled=False)
+        judged = standing.judged_by == question_of(standing.number, standing.promoted_at, spec.rules)
+        return [row.id for row in look.windows(standing, standing.promoted_at, spec.rules, judged)]
+
+
+def test_what_a_tick_reads_for_a_rule_does_not_grow_with_the_windows_that_were_judged(world):
     first = world.to_production()
-    for number in range(60):
-        world.window(first.number, number)
-    world.tick()
+    windows = [world.window(first.number, number).id for number in range(60)]
+    for _ in range(2):
+        world.tick()
+
+    assert read(world) == windows[-1:]
+    windows.append(world.window(first.number, 60).id)
+    world.store.rescore_window(windows[7], 80, {"drifted_share": 0.0}, True, world.clock.now())
+    assert read(world) == [windows[7], windows[60]]
+
+
+def test_a_window_is_judged_that_changed_while_a_tick_was_deciding_on_the_ones_before_it(world):
+    first = world.to_production()
+    world.window(first.number, 0)
+    (model,) = world.store.due_models(START)
+    applied = apply_rules(world.store, model, START)
+    meanwhile = world.window(first.number, 1)
+    world.window(first.number, 2)
+    world.store.fall_asleep([Asleep(MODEL, model.changes, applied.wakes_at, applied.question)], START)
     world.tick()
 
-    assert [row.id for row in world.store.to_judge(first, START, "drifted", "weekly", False)] == [
-        world.store.windows(MODEL, 1)[0].id
-    ]
+    assert meanwhile.id in {each.cause for each in world.store.decisions(MODEL)}
+
+
+def test_windows_that_another_release_cut_without_saying_when_are_judged_too(world):
+    first = world.to_production()
+    windows = [world.window(first.number, number) for number in range(3)]
+    with world.store._writing() as session:
+        session.exec(update(ScoredWindow).values(change=None))
+    world.tick()
+    assert {window.id for window in windows} <= {each.cause for each in world.store.decisions(MODEL)}
+
+
+def test_more_windows_than_are_compared_one_by_one_are_judged_all_the_same(world):
+    first = world.to_production()
+    world.tick()
+    for number in range(CHANGED_AT_MOST + 10):
+        world.window(first.number, number)
+    for _ in range(6):
+        world.tick()
+
+    assert world.reasons("drifted").count("WAIT_STABLE") == CHANGED_AT_MOST + 10
+
+
+def test_a_rule_that_is_added_judges_the_windows_that_the_others_have_judged(world):
+    first = world.to_production()
+    for number in range(3):
+        world.window(first.number, number)
+    world.tick()
+    world.store.apply_model(spec([DRIFT, DRIFT | {"name": "new", "cooldown": "1d"}]), RECIPE, world.clock.now())
+    world.tick()
+
+    assert world.reasons("new").count("WAIT_STABLE") == 3
 
 
 def test_the_windows_to_judge_are_found_by_an_index_alone(tmp_path):
@@ -129,6 +182,18 @@ def test_the_windows_to_judge_are_found_by_an_index_alone(tmp_path):
         )
         told = " ".join(row[3] for row in plan)
     assert "COVERING INDEX windows_to_judge" in told and "SCAN" not in told and "TEMP B-TREE" not in told
+
+
+def test_what_has_changed_is_found_without_passing_what_has_not(tmp_path):
+    query = _changed((False, True))
+    with World(tmp_path).store._reading() as session:
+        compiled = query.compile(session.get_bind())
+        plan = session.connection().exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {compiled}", tuple(0 for _ in compiled.positiontup)
+        )
+        told = [row[3] for row in plan]
+    by_change = [each for each in told if "INDEX windows_by_change (model=? AND version=? AND change" in each]
+    assert len(by_change) == 2 and not [each for each in told if "SCAN windows" in each], told
 
 
 def test_the_cooldown_keeps_a_rule_from_firing(tmp_path):
@@ -314,16 +379,52 @@ def statements(world, act) -> int:
     return count
 
 
-def test_what_a_tick_asks_the_database_for_a_model_does_not_grow_with_its_past(world):
+SETTLED = {"drifted_share": 0.0, "features": {"place": {"unseen_share": 0.0}}, "error": {"roc_auc": 0.9}}
+PATIENT = {"hold": {"windows": 2, "of": 3}}
+OF_ALL_KINDS = (
+    DRIFT, DRIFT | PATIENT | {"name": "drifts"}, DRIFT | {"name": "dry", "dry_run": True}, WORSE,
+    WORSE | PATIENT | {"name": "worsens"}, WORSE | {"name": "far-worse", "below": 0.5, "monitor": "hourly"},
+    {"name": "new-places", "kind": "novelty", "monitor": "hourly", "features": ["place"], "unseen_share": 0.3},
+    {"name": "volume", "kind": "volume", "new_labelled_rows": 1_000},
+    {"name": "monthly", "kind": "schedule", "every": "30d"},
+    {"name": "yearly", "kind": "schedule", "every": "365d"},
+)  # fmt: skip
+
+
+def judged_past(folder, database: str, rules: int, windows: int) -> World:
+    """A model with so many rules, and so many windows that all of them have judged."""
+    hourly = WEEKLY | {"name": "hourly"}
+    declared = spec(OF_ALL_KINDS[-rules:], monitors=[WEEKLY, hourly], budget={"runs_per_day": 5})
+    world = World(folder, declared, database=database)
     first = world.to_production()
-    asked = []
-    for number in range(40):
-        world.window(first.number, number)
-        asked.append(statements(world, lambda: apply_rules(world.store, world.store.model(MODEL), world.clock.now())))
-    assert asked[-1] == asked[1] <= 25
+    for number in range(windows):
+        window = world.window(first.number, number, monitor=("weekly", "hourly")[number % 2])
+        world.store.rescore_window(window.id, 80, SETTLED, True, world.clock.now())
+    while world.store.due_models(world.clock.now()):
+        world.tick()
+    return world
+
+
+@pytest.mark.parametrize("rules", [1, 10])
+@pytest.mark.parametrize("windows", [10, 300])
+def test_asking_a_due_model_takes_as_few_statements_for_ten_rules_and_any_past_as_for_one(
+    tmp_path, database_url, rules, windows
+):
+    world = judged_past(tmp_path, database_url, rules, windows)
+    model = world.store.model(MODEL)
+    nothing_new = statements(world, lambda: apply_rules(world.store, model, START))
+    newest = world.window(1, windows, monitor="hourly")
+    world.store.rescore_window(newest.id, 80, SETTLED, True, START)
+    one_new = statements(world, lambda: apply_rules(world.store, model, START))
+
+    assert nothing_new <= 7 and one_new <= 12, (nothing_new, one_new)
+
+
+def test_a_model_asleep_costs_nothing_of_its_own(world):
+    world.window(world.to_production().number, 1)
     assert statements(world, lambda: reconcile_rules(world.reconciler(), world.clock.now())) > 5
     asleep = statements(world, lambda: reconcile_rules(world.reconciler(), world.clock.now()))
-    assert asleep <= 4, "a model of which nothing changed costs nothing of its own"
+    assert asleep <= 4
 
 
 def test_models_asleep_are_not_read_to_find_those_that_are_due(tmp_path):

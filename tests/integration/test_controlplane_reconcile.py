@@ -257,14 +257,14 @@ def test_a_version_that_cannot_take_its_step_stops_no_other_and_no_rule(world, m
 
 def test_one_model_whose_rules_break_in_whatever_way_does_not_stop_the_others(world, monkeypatch, caplog):
     world.store.apply_model(spec(model="default/other"), RECIPE, START)
-    production = Store.production
+    looking = Store.looking
 
-    def broken(store, model_id):
+    def broken(store, model_id, now):
         if model_id == "default/other":
             raise TypeError("no version is like this")
-        return production(store, model_id)
+        return looking(store, model_id, now)
 
-    monkeypatch.setattr(Store, "production", broken)
+    monkeypatch.setattr(Store, "looking", broken)
     world.tick()
 
     assert world.store.model(MODEL).decided_until == START

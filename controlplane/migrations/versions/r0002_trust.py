@@ -35,7 +35,11 @@ def upgrade() -> None:
 
 def _widen() -> None:
     added = {
-        "models": (instant("due_at", server_default=EPOCH), whole("changes", server_default="0")),
+        "models": (
+            instant("due_at", server_default=EPOCH), whole("changes", server_default="0"),
+            whole("judged_changes", server_default="0"), words("judged_by", server_default=""),
+        ),
+        "windows": (whole("change", nullable=True),),
         "versions": (
             json("cost", server_default="{}"), words("approved_by", nullable=True), words("approved_why", nullable=True)
         ),
@@ -53,6 +57,8 @@ def _widen() -> None:
             op.add_column(table, column)
     op.create_index("ix_models_decided_until", "models", ["decided_until"])
     op.create_index("ix_models_due_at", "models", ["due_at"])
+    op.create_index("windows_by_change", "windows", ["model", "version", "change"])
+    op.execute("UPDATE windows SET change = 0")
     op.create_index("versions_before_production", "versions", ["id"], **where(BEFORE_PRODUCTION))
     op.create_index("versions_to_be_loaded", "versions", ["model"], **where(LOADED))
 
