@@ -84,7 +84,6 @@ class Expected:
     failed: bool = False
     rejected: int | None = None
     aborted: int | None = None
-    rolled_back: int | None = None
     watching: bool = False
     open: dict[tuple[str, str, str], Heard] = field(default_factory=dict)
     over: list[Heard] = field(default_factory=list)
@@ -97,7 +96,6 @@ class Expected:
         """What holds is heard; drift is kept quiet while a retraining answers it."""
         numbered = {
             "RetrainingRejected": self.rejected, "ApprovalWaiting": self.awaiting, "RolloutAborted": self.aborted,
-            "RolledBack": self.rolled_back,
         }  # fmt: skip
         holds = {(self.model, name, str(number)) for name, number in numbered.items() if number is not None}
         holds |= {(self.model, "RetrainingFailed", "")} if self.failed else set()
@@ -213,7 +211,7 @@ class Night:
             self._rolled_out(model, broken)
 
     def _rolled_out(self, model: Expected, broken: bool = False) -> None:
-        model.rolled_back, model.aborted = None, model.versions if broken else None
+        model.aborted = model.versions if broken else None
         if not broken:
             model.retired.append(model.production)
             model.production, model.drift = model.versions, False
@@ -233,7 +231,7 @@ class Night:
         self.store.reject(model.model, number, "not now", self.now)
 
     def roll_back(self, model: Expected) -> None:
-        model.rolled_back = model.production if model.watching else model.rolled_back
+        """Who takes a version out of production himself is not told that it was."""
         model.production, model.drift, model.watching = model.retired.pop(), False, False
         self.store.roll_back(model.model, "it is bad", self.now)
 

@@ -270,3 +270,21 @@ def test_every_change_is_in_the_outbox_too(world):
 
     assert any(b'"kind":"alert"' in line and b"DriftDetected" in line for line in world.lines.lines)
     assert world.store.open_alerts(MODEL)[0].state is AlertState.FIRING
+
+
+def test_a_rollout_that_the_system_stopped_is_told_with_its_reason_and_one_that_a_person_stopped_is_not(world):
+    in_service(world)
+    for stops in (lambda: world.store.reject(MODEL, 2, "I know why", world.clock.now()), lambda: fail_to_load(world)):
+        run = world.ask()
+        world.finish(run.key, world.made())
+        world.tick()
+        assert "RolloutAborted" not in states(world)
+        stops()
+        world.tick()
+    (alert,) = [each for each in world.store.open_alerts(MODEL) if each.name == "RolloutAborted"]
+    assert alert.summary == f"{MODEL}: the rollout of version 3 was stopped: an instance could not load it"
+    assert alert.description.startswith("serving-1 could not load it: no memory. Version 1 goes on answering")
+
+
+def fail_to_load(world: World) -> None:
+    world.store.report_instance("serving-1", [loaded(world)], [{"model": MODEL, "version": 3, "reason": "no memory"}])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData, inspect, text
 
-from controlplane.lifecycle import RunState, VersionState
+from controlplane.lifecycle import RolloutState, RunState, VersionState
 from controlplane.migrations import HEAD, Migrated, migrate
 from controlplane.migrations.columns import complete
 from controlplane.migrations.versions.r0001_release_0_1_0 import SCHEMA
@@ -123,6 +123,22 @@ def test_the_loop_goes_on_where_release_0_1_0_left_it(old, tmp_path):
     world.finish(run.key, failure=Failure(code="crashed", message="x"))
     world.tick(owner=store.run(run.key).lease_owner)
     assert store.run(run.key).state is RunState.FAILED
+
+
+def test_a_version_that_release_0_1_0_had_staged_goes_on_into_production(old, tmp_path):
+    """That release knew no rollouts: the version is there, and nothing that says how far it is."""
+    with closing(sqlite3.connect(old)) as database:
+        database.execute("UPDATE versions SET state = 'staging', parent = 2, promoted_at = NULL WHERE number = 1")
+        database.commit()
+    world = World(tmp_path)
+    world.tick()
+    (rollout,) = world.store.rollouts(MODEL)
+    assert (rollout.version, rollout.champion, rollout.state) == (1, 2, RolloutState.LOADING)
+    world.load_staged()
+    world.tick()
+    assert [(each.number, each.state) for each in world.store.versions(MODEL)] == [
+        (2, VersionState.RETIRED), (1, VersionState.PRODUCTION),
+    ]  # fmt: skip
 
 
 def test_what_release_0_1_0_writes_is_taken_by_the_new_schema_on_postgresql(old, old_url):
