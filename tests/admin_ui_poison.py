@@ -1,4 +1,4 @@
-"""Texts that would run if a page did not escape them, and a model that holds one in every text that a page shows."""
+"""Texts that would run if a page did not escape them, and what holds one in every text that a page shows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from typing import Any
 
 from sqlmodel import Session, select
 
-from controlplane.lifecycle import VersionState
+from controlplane.acts import Act
+from controlplane.lifecycle import AlertState, RolloutState, VersionState
 from controlplane.rules import Decision, Reason
-from controlplane.tables import Firing, Instance, Model, ScoredWindow, TrainingRun, Version
+from controlplane.tables import (
+    Comparison,
+    Firing,
+    Hold,
+    Instance,
+    Model,
+    Notification,
+    ScoredWindow,
+    SignIn,
+    Token,
+    TrainingRun,
+    Version,
+)
 from observability.clock import SystemClock
-from tests.admin_ui_story import SPAN, START, Story, drift
+from tests.admin_ui_story import MEASURED, PLAN, SPAN, START, Story, digest, drift
 
 PAYLOADS = (
     "<script>window.PWNED=1</script>",
@@ -48,7 +61,8 @@ PAYLOADS = (
 
 def poison(story: Story, number: int, payload: str) -> str:
     """A model in which every text that a page shows is the payload. Returns its id."""
-    spec = story.apply("flights", START, model=f"labs/x{number}", description=payload, team=payload, data_owner=payload)
+    said = {"description": payload, "team": payload, "data_owner": payload}
+    spec = story.apply("flights", START, model=f"labs/x{number}", rollout=PLAN, **said)
     name = spec.model
     asked = Decision(payload, "manual", payload, "fire", Reason.RETRAIN_ASKED, payload)
     version = story.make(story.fire(spec, asked, None, START), 1, VersionState.PRODUCTION, {"auc": 0.7}, note=payload)
@@ -90,4 +104,51 @@ def poison(story: Story, number: int, payload: str) -> str:
         scored = session.exec(select(ScoredWindow).where(ScoredWindow.model == name)).one()
         scored.until_id = scored.after_id = scored.spec_digest = payload
         session.get_one(Model, name).spec = {**session.get_one(Model, name).spec, "description": payload}
+    poison_what_people_do(story, name, version, payload)
     return name
+
+
+def poison_what_people_do(story: Story, name: str, version: Version, payload: str) -> None:
+    """Alerts, holds, a rollout, a version that waits for a person, tokens and audit: all they say is the payload."""
+    checks = [
+        {"check": f"{kind}:{payload}", "passed": kind == "slice", "detail": payload,
+         "numbers": {payload: payload, "other": 0.5, "values": [
+             {"value": payload, "rows": 9, "difference": 0.1, "lower": 0.0, "upper": 0.2}]}}
+        for kind in ("slice", payload)
+    ]  # fmt: skip
+    asked = Decision("manual", "manual", f"{payload} 4", "fire", Reason.RETRAIN_ASKED, payload)
+    run = story.fire_ended(story.store.model(name), asked)
+    waits = story.make(run, 2, VersionState.AWAITING_APPROVAL, {"auc": 0.71}, note=payload, checks=checks)
+    rollout = story.roll_out(waits, 1, RolloutState.CANARY, step=1, share=0.25, note=payload)
+    numbers = {**MEASURED, "improvement": {**MEASURED["improvement"], "metric": payload}}
+    story.add(Comparison(rollout=rollout.id, since=rollout.recorded_at, numbers=numbers, compared_at=START))
+    for what in ("rules", "rollout", f"rule:{payload}"[:80]):
+        story.add(Hold(model=name, what=what, since=START, by=payload, why=payload))
+    says = {"labels": {payload: payload}, "by": payload, "why": payload}
+    for state, more in (
+        (AlertState.FIRING, {}),
+        (AlertState.FIRING, {"inhibited_by": payload}),
+        (AlertState.ACKNOWLEDGED, {}),
+        (AlertState.SILENCED, {"silenced_until": START}),
+        (AlertState.RESOLVED, {"resolved_at": START, "resolved_recorded_at": START}),
+    ):
+        alert = story.alert(name, payload, payload, payload, payload, state=state, **says, **more)
+    story.add(
+        Notification(
+            id=story.next_id(), channel=payload, alert_id=alert.id, revision=1, body={}, recorded_at=START,
+            due_at=START, attempts=3, last_error=payload, given_up_at=START,
+        )
+    )  # fmt: skip
+    token = Token(
+        id=story.next_id(), name=payload, sha256=digest(name), scopes=[payload], role=payload, created_at=START,
+        created_by=payload,
+    )  # fmt: skip
+    seen = {"csrf_sha256": digest(1), "began_at": START, "seen_at": START, "expires_at": START}
+    story.add(token, SignIn(sha256=digest(name), token_id=token.id, **seen))
+    act = Act(payload, token.id, "api", payload, payload)
+    with story.store._writing() as session:
+        before, after = {payload: payload, "state": "old"}, {payload: f"{payload}!", "state": payload, "new": [payload]}
+        story.store._audit(session, act, payload, payload, before, after)
+    with Session(story.store._writing_engine) as session, session.begin():
+        stored = session.get_one(Version, version.id)
+        stored.approved_by = stored.approved_why = payload

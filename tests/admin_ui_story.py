@@ -23,6 +23,7 @@ from controlplane.tables import (
     GateRecord,
     Hold,
     Instance,
+    Model,
     Notification,
     Observation,
     Rollout,
@@ -105,8 +106,11 @@ class Story:
         return spec
 
     def decide(self, spec: ModelSpec, decision: Decision, version: int | None, at: datetime) -> DecisionRecord:
+        return self.decide_for(spec.model, decision, version, at)
+
+    def decide_for(self, model: str, decision: Decision, version: int | None, at: datetime) -> DecisionRecord:
         record = DecisionRecord(
-            id=self.next_id(), model=spec.model, rule=decision.rule, kind=decision.kind, cause=decision.cause, turn=1,
+            id=self.next_id(), model=model, rule=decision.rule, kind=decision.kind, cause=decision.cause, turn=1,
             outcome=decision.outcome, reason=decision.reason.name, detail=decision.detail, numbers={}, version=version,
             decided_at=at, recorded_at=SystemClock().now(),
         )  # fmt: skip
@@ -124,6 +128,20 @@ class Story:
             key=self.next_id(), firing_id=firing.id, model=spec.model, state=RunState.RUNNING, request={},
             parent=parent, asked_at=at, started_at=at, recorded_at=SystemClock().now() - timedelta(seconds=21),
             attempts=1, epoch=1, lease_owner="control-1",
+        )  # fmt: skip
+        self.add(firing, run)
+        return run
+
+    def fire_ended(self, model: Model, decision: Decision) -> TrainingRun:
+        """The run of a firing that is over, so that another may be active."""
+        firing = Firing(
+            id=self.next_id(), model=model.id, rule=decision.rule, kind=decision.kind, trigger="manual",
+            cause=decision.cause, reason=decision.reason.name, detail=decision.detail, fired_at=START,
+            decision_id=self.decide_for(model.id, decision, 1, START).id, recorded_at=SystemClock().now(),
+        )  # fmt: skip
+        run = TrainingRun(
+            key=self.next_id(), firing_id=firing.id, model=model.id, state=RunState.SUCCEEDED, request={}, parent=1,
+            asked_at=START + SPAN, recorded_at=SystemClock().now(),
         )  # fmt: skip
         self.add(firing, run)
         return run
@@ -430,11 +448,7 @@ def fraud(story: Story) -> None:
     """Version 2 is in production and hurts; version 3 waits for a person."""
     spec = story.apply("flights", START, model=FRAUD, team="shop", gate={"approval": True}, description="Card fraud")
     trained(story, spec, VersionState.PRODUCTION)
-    again = Decision("manual", "manual", digest(FRAUD)[:36], "fire", Reason.RETRAIN_ASKED, "version 2 is bad")
-    story.make(
-        story.fire(spec, again, 2, START + SPAN * 55), 3, VersionState.AWAITING_APPROVAL,
-        {"auc": 0.802, "champion": 0.764}, note="waits for a person", checks=CHECKS[:4],
-    )  # fmt: skip
+    awaiting(story, spec)
     bad = story.alert(
         FRAUD, "ErrorMetricBeyondBound", "critical",
         f"{FRAUD}: an error metric of version 2 is beyond its bound, says auc-fell",
@@ -446,6 +460,15 @@ def fraud(story: Story) -> None:
         " approves or rejects it.",
     )  # fmt: skip
     story.unheard(bad, "oncall-webhook", "it answered 503: upstream connect error")
+
+
+def awaiting(story: Story, spec: ModelSpec) -> None:
+    """Version 3 passed its gate and waits for a person."""
+    again = Decision("manual", "manual", digest(spec.model)[:36], "fire", Reason.RETRAIN_ASKED, "version 2 is bad")
+    story.make(
+        story.fire(spec, again, 2, START + SPAN * 55), 3, VersionState.AWAITING_APPROVAL,
+        {"auc": 0.802, "champion": 0.764}, note="waits for a person", checks=CHECKS[:4],
+    )  # fmt: skip
 
 
 def trained(story: Story, spec: ModelSpec, state: VersionState) -> Version:

@@ -94,7 +94,7 @@ def status_with(alerts: Sequence[Row], status: Status) -> Status:
         found = [alert for alert in firing if alert["severity"] == severity]
         if found and status.tone != "bad":
             said = found[0]["name"] if len(found) == 1 else f"{len(found)} {severity} alerts"
-            return Status("bad" if tone == "bad" else "warn", severity, f"{said} firing. {status.sentence}")
+            return Status("bad" if tone == "bad" else "warn", severity, f"{said} {'is' if len(found) == 1 else 'are'} firing. {status.sentence}")
     return status
 
 

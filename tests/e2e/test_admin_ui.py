@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -24,13 +25,13 @@ from sqlmodel import Session, select
 from bundle.blobs import BlobStore
 from controlplane.api import Parts, create_app
 from controlplane.auth import Authenticator, Throttle, digest_of_token, new_token
-from controlplane.lifecycle import RunState
+from controlplane.lifecycle import RunState, VersionState
 from controlplane.replayclock import ReplayClock
 from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun, Version
 from controlplane.ui.pages import mount
 from tests.admin_ui_poison import PAYLOADS, poison
-from tests.admin_ui_story import SPAN, START, TWEETS, Story, fill
+from tests.admin_ui_story import FRAUD, RETURNS, SPAN, START, TWEETS, Story, awaiting, fill, trained
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -40,11 +41,13 @@ TWEETS_PAGE = f"/models/{TWEETS}"
 
 @dataclass
 class Site:
-    """A control plane's pages with a token that may read them."""
+    """A control plane's pages, a token that may read them, and those of an operator and of an admin."""
 
     store: Store
     app: FastAPI
     token: str
+    alice: str
+    root: str
     url: str = ""
 
     def client(self, signed_in: bool = True) -> TestClient:
@@ -52,16 +55,17 @@ class Site:
         return TestClient(self.app, headers=headers, follow_redirects=False)
 
 
-def make_site(folder: Path) -> Site:
+def make_site(folder: Path, scope: str = "read") -> Site:
     store = Store(open_engine(f"sqlite:///{folder / 'control.db'}"))
-    token = new_token()
-    store.add_token("reader", digest_of_token(token), ["read"])
+    tokens = [new_token() for _ in range(3)]
+    for name, token, may in zip(("reader", "alice", "root"), tokens, (scope, "operate", "admin"), strict=True):
+        store.add_token(name, digest_of_token(token), [may])
     store.move_replay_time(START + SPAN * 58)
     parts = Parts(
         store, BlobStore(folder / "blobs"), ReplayClock(store), Authenticator(store, Throttle(store, failures=1_000)),
         instance_silence=timedelta(days=1),
     )  # fmt: skip
-    return Site(store, create_app(parts, [mount]), token)
+    return Site(store, create_app(parts, [mount]), *tokens)
 
 
 @contextmanager
@@ -119,15 +123,24 @@ class Visit:
 
 
 @contextmanager
-def visit(browser: Browser, site: Site, path: str = "/", signed_in: bool = True) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+def visit(
+    browser: Browser,
+    site: Site,
+    path: str = "/",
+    signed_in: bool = True,
+    token: str | None = None,
+    scripts: bool = True,
+) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, java_script_enabled=scripts)
     page = context.new_page()
     complaints: list[str] = []
+    outside = lambda url: not url.startswith((f"{site.url}/", "data:,"))  # noqa: E731
+    page.on("request", lambda asked: complaints.append(f"left: {asked.url}") if outside(asked.url) else None)
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     if signed_in:
-        sign_in(page, site)
+        sign_in(page, site, token)
     page.goto(site.url + path)
     yield Visit(page, complaints)
     context.close()
@@ -342,12 +355,134 @@ def rename(store: Store, note: str) -> None:
         session.add(version)
 
 
+# On call
+
+
+def say(page: Page, why: str) -> None:
+    """Give the reason that the form asks for, and send it."""
+    page.fill("#reason", why)
+    page.click("main button[type=submit]")
+
+
+def test_whoever_is_on_call_sees_acknowledges_rolls_back_and_finds_it_in_the_audit(
+    browser: Browser, live: Site
+) -> None:
+    with visit(browser, live, token=live.alice) as seen:
+        page = seen.page
+        assert page.inner_text(".card:first-child h2") == FRAUD, "the model with the critical alert is not the first"
+        page.click("text=ErrorMetricBeyondBound")
+        assert page.url.startswith(f"{live.url}/models/{FRAUD}#alert-")
+        assert "Nothing was retrained" in page.inner_text(".alert.bad")
+        page.click(".alert.bad >> text=Acknowledge")
+        say(page, "the new version, looking at it")
+        assert page.inner_text(".notice") == "Acknowledged: nobody is paged any more."
+        assert "by alice: the new version, looking at it" in page.inner_text("#open-alerts")
+        page.click("text=Roll back to v1")
+        say(page, "version 2 is worse since its promotion")
+        assert page.inner_text("#tiles .big >> nth=0") == "v1"
+        page.click("text=Approve v3")
+        say(page, "it is better")
+        assert "was made to replace 2, which is not in production" in page.inner_text("#refused")
+        assert page.input_value("#reason") == "it is better"
+        page.goto(f"{live.url}/audit")
+        assert "403" in seen.complaints[-1], "an operator reads the audit"
+    with visit(browser, live, "/audit", token=live.root) as seen:
+        entries = seen.page.inner_text("table.audit")
+        for words in ("alert.acknowledge", "version.roll_back", "version 2 is worse since its promotion", "alice"):
+            assert words in entries
+        assert "it is better" not in entries, "what was refused stands in the audit"
+        assert seen.page.inner_text("#chain").startswith("The chain is whole")
+
+
+def test_a_version_is_approved_and_its_checks_are_seen(browser: Browser, live: Site) -> None:
+    story = Story(live.store, number=50_000)
+    spec = story.apply("flights", START, model="shop/prices", gate={"approval": True})
+    trained(story, spec, VersionState.PRODUCTION)
+    awaiting(story, spec)
+    with visit(browser, live, "/models/shop/prices", token=live.alice) as seen:
+        assert "roc_auc by carrier: worse on none of 2 values" in seen.page.inner_text("#rollout .checks")
+        seen.page.click("text=Approve v3")
+        say(seen.page, "read the numbers")
+        assert "loading" in seen.page.inner_text("#rollout .track [aria-current]")
+        assert seen.complaints == []
+    assert live.store.version("shop/prices", 3).approved_why == "read the numbers"
+
+
+def test_without_a_script_one_freezes_sees_why_a_promotion_is_refused_and_unfreezes(
+    browser: Browser, live: Site
+) -> None:
+    with visit(browser, live, f"/models/{RETURNS}", token=live.alice, scripts=False) as seen:
+        page = seen.page
+        page.click("text=Freeze rollouts")
+        page.select_option("#span", "4h")
+        say(page, "an incident elsewhere")
+        assert "an incident elsewhere" in page.inner_text("#hand")
+        page.click("text=Promote v2 now")
+        say(page, "hurry")
+        assert "alice froze the rollouts of shop/returns: an incident elsewhere" in page.inner_text("#refused")
+        page.click("text=Leave it as it is")
+        page.click("text=Unfreeze rollouts")
+        say(page, "it is over")
+        assert "an incident elsewhere" not in page.inner_text("#hand")
+
+
+def test_an_admin_makes_a_token_that_is_shown_once_and_revokes_it(browser: Browser, live: Site) -> None:
+    with visit(browser, live, "/tokens", token=live.root) as seen:
+        page = seen.page
+        page.fill("#name", "nightly-report")
+        page.select_option("#ends", "30 days")
+        say(page, "the report of the night")
+        made = page.inner_text("#made")
+        assert live.store.token(digest_of_token(made)).role == "viewer"
+        page.goto(f"{live.url}/tokens")
+        assert made not in page.content()
+        page.click("tr:has-text('nightly-report') >> text=Revoke")
+        say(page, "not needed")
+        assert "revoked" in page.inner_text("tr:has-text('nightly-report')")
+        assert live.store.token(digest_of_token(made)).revoked_at is not None
+        assert seen.complaints == []
+
+
+def test_a_viewer_sees_no_button_and_is_refused_at_each_form(browser: Browser, live: Site) -> None:
+    with visit(browser, live) as seen:
+        for path in ("/", f"/models/{FRAUD}", f"/models/{RETURNS}", "/alerts"):
+            seen.page.goto(live.url + path)
+            assert seen.page.locator("a[href*='/do/'], main button:not(.filter button)").count() == 0, path
+        for path in (f"/models/{FRAUD}/do/freeze", "/tokens", "/audit"):
+            assert seen.page.goto(live.url + path).status == 403
+
+
+FORGED = """<form method="post" action="{target}"><input name="reason" value="pwned"></form>"""
+
+
+def test_a_form_of_another_site_changes_nothing(browser: Browser, live: Site) -> None:
+    target = f"{live.url}/models/{RETURNS}/do/train"
+    with visit(browser, live, token=live.alice) as seen:
+        page = seen.page
+        page.route("http://evil.example/**", lambda route: route.fulfill(content_type="text/html", body=forged(target)))
+        page.goto("http://evil.example/")
+        with page.expect_response(target) as answer:
+            page.evaluate("document.forms[0].submit()")
+        assert answer.value.status in (401, 403)
+        page.goto(f"{live.url}/models/{RETURNS}")
+        status = page.evaluate(
+            """target => fetch(target, {method: "POST", body: new URLSearchParams({reason: "pwned"})})
+               .then(answer => answer.status)""", target,
+        )  # fmt: skip
+        assert status == 403, "a form without the session's own token was taken"
+    assert live.store.active_run(RETURNS) is None
+
+
+def forged(target: str) -> str:
+    return FORGED.format(target=target)
+
+
 # Injection
 
 
 @pytest.fixture(scope="module")
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = make_site(tmp_path_factory.mktemp("poisoned"))
+    site = make_site(tmp_path_factory.mktemp("poisoned"), "admin")
     story = Story(site.store)
     for number, payload in enumerate(PAYLOADS):
         poison(story, number, payload)
@@ -388,13 +523,54 @@ def test_nothing_that_was_stored_runs_on_a_page(browser: Browser, poisoned: Site
         assert seen.complaints == []
 
 
+#: each shows something of every poisoned model; the alerts that are not over fill three pages
+WHOLE = ("/?page=1", "/alerts?state=resolved", "/audit", "/tokens")
+ALERTS = tuple(f"/alerts?state=all&page={number}" for number in (1, 2, 3))
+
+
+def test_nothing_that_was_stored_runs_on_the_pages_of_all_models(browser: Browser, poisoned: Site) -> None:
+    with visit(browser, poisoned) as seen:
+        shown = ""
+        for path in (*WHOLE, *ALERTS):
+            seen.page.goto(poisoned.url + path)
+            assert seen.page.evaluate(LOOK) == CLEAN, path
+            text = seen.page.evaluate("document.body.textContent")
+            assert path in ALERTS or all(payload.replace("\x00", "") in text for payload in PAYLOADS), path
+            shown += text
+        assert all(shown.count(payload.replace("\x00", "")) > 20 for payload in PAYLOADS)
+        assert seen.complaints == []
+
+
+def test_nothing_that_an_address_or_a_form_says_runs(browser: Browser, poisoned: Site) -> None:
+    with visit(browser, poisoned) as seen:
+        page = seen.page
+        for number, payload in enumerate(PAYLOADS):
+            said = quote(payload)
+            alert = poisoned.store.open_alerts(f"labs/x{number}")[0].id
+            form = f"/models/labs/x{number}/do/cancel?of={said}&back={said}&reason={said}"
+            for path in (
+                f"/?q={said}&show={said}", f"/alerts?q={said}&state={said}&severity={said}", f"/audit?actor={said}",
+                f"/alerts/{alert}/do/silence?back={said}&done={said}", f"/login?next={said}", form,
+            ):  # fmt: skip
+                page.goto(poisoned.url + path)
+                assert page.evaluate(LOOK) in (CLEAN, CLEAN | {"scripts": []}), (payload, path)
+            page.fill("#reason", payload)
+            page.click("main button")
+            assert "has no run" in page.inner_text("#refused")
+            assert page.evaluate(LOOK) == CLEAN, payload
+        refusals = [said for said in seen.complaints if "status of 404" in said]
+        assert seen.complaints == refusals
+        assert len(refusals) == len(PAYLOADS)
+
+
 def test_nothing_that_was_stored_runs_when_a_page_looks_again(browser: Browser, poisoned: Site) -> None:
     with visit(browser, poisoned) as seen:
         for number in (0, 1, 2, 8):
             seen.page.goto(f"{poisoned.url}/models/labs/x{number}")
             seen.page.evaluate("document.querySelectorAll('[data-part]').forEach(part => { part.dataset.old = '1' })")
             with Session(poisoned.store._writing_engine) as session, session.begin():
-                version = session.exec(select(Version).where(Version.model == f"labs/x{number}")).one()
+                stored = select(Version).where(Version.model == f"labs/x{number}", Version.number == 1)
+                version = session.exec(stored).one()
                 version.note += PAYLOADS[number]
                 session.add(version)
             seen.refresh()
