@@ -37,6 +37,13 @@ class AlertName(StrEnum):
     MONITOR_BEHIND = "MonitorBehind"
     OUTBOX_STUCK = "OutboxStuck"
 
+    @property
+    def severity(self) -> Severity:
+        """Critical: callers suffer; warning: somebody has to look today; info: nothing is wrong."""
+        if self in (AlertName.ERROR_METRIC_BEYOND_BOUND, AlertName.NO_SERVING_INSTANCE):
+            return "critical"
+        return "info" if self in (AlertName.RETRAINING_REJECTED, AlertName.APPROVAL_WAITING) else "warning"
+
 
 #: a rule's condition holds, though something keeps the rule from firing; or it has fired
 HOLDS: Final = frozenset(
@@ -159,7 +166,6 @@ class Holding:
     """An alert that holds."""
 
     name: AlertName
-    severity: Severity
     summary: str
     #: what the system already did
     description: str
@@ -185,7 +191,7 @@ def outbox_holding(oldest: datetime | None, wall: datetime, patience: Patience) 
         return []
     return [
         Holding(
-            AlertName.OUTBOX_STUCK, "warning", "Events of the control plane do not reach the spool",
+            AlertName.OUTBOX_STUCK, "Events of the control plane do not reach the spool",
             f"The oldest has waited since {oldest.isoformat(timespec='seconds')}. Nothing is lost: they are kept in the"
             " database and tried again at every tick.",
         )
@@ -196,7 +202,7 @@ def labels_of(
     found: Holding, model: str | None, team: str, data_owner: str, declared: Mapping[str, str]
 ) -> dict[str, str]:
     """Everything that routes may look at. What a spec declares comes first, so that it replaces nothing of ours."""
-    own = {"alertname": found.name.value, "severity": found.severity, "fingerprint": found.fingerprint(model)}
+    own = {"alertname": found.name.value, "severity": found.name.severity, "fingerprint": found.fingerprint(model)}
     if model is not None:
         own |= {"model": model, "team": team, "data_owner": data_owner}
     free = {name: value for name, value in declared.items() if name not in OWN_LABELS}
@@ -208,7 +214,7 @@ def _drift(facts: AlertFacts) -> Iterator[Holding]:
         if said.kind in DATA_KINDS and said.reason in HOLDS:
             summary = f"{facts.model}: the data of version {facts.version} drifted, says rule {said.rule}"
             yield Holding(
-                AlertName.DRIFT_DETECTED, "warning", summary, _answered(facts, said), {"rule": said.rule},
+                AlertName.DRIFT_DETECTED, summary, _answered(facts, said), {"rule": said.rule},
                 facts.retraining,
             )  # fmt: skip
 
@@ -218,7 +224,7 @@ def _error(facts: AlertFacts) -> Iterator[Holding]:
         if said.kind == "metric" and said.reason in HOLDS:
             summary = f"{facts.model}: an error metric of version {facts.version} is beyond its bound, says {said.rule}"
             yield Holding(
-                AlertName.ERROR_METRIC_BEYOND_BOUND, "critical", summary, _answered(facts, said), {"rule": said.rule},
+                AlertName.ERROR_METRIC_BEYOND_BOUND, summary, _answered(facts, said), {"rule": said.rule},
                 facts.retraining,
             )  # fmt: skip
 
@@ -235,7 +241,7 @@ def _failed(facts: AlertFacts) -> Iterator[Holding]:
     run = facts.last_run
     if run is not None and run.failed:
         yield Holding(
-            AlertName.RETRAINING_FAILED, "warning", f"{facts.model}: the last training run failed ({run.code})",
+            AlertName.RETRAINING_FAILED, f"{facts.model}: the last training run failed ({run.code})",
             f"Run {run.key}: {run.message}. The version in production goes on answering.",
         )  # fmt: skip
 
@@ -244,7 +250,7 @@ def _rejected(facts: AlertFacts) -> Iterator[Holding]:
     challenger = facts.challenger
     if challenger is not None and challenger.turned_down is not None:
         yield Holding(
-            AlertName.RETRAINING_REJECTED, "info",
+            AlertName.RETRAINING_REJECTED,
             f"{facts.model}: the gate turned version {challenger.version} down",
             f"{challenger.turned_down}. The version in production goes on answering.",
             {"version": str(challenger.version)},
@@ -255,7 +261,7 @@ def _approval(facts: AlertFacts) -> Iterator[Holding]:
     challenger = facts.challenger
     if challenger is not None and challenger.awaits_approval:
         yield Holding(
-            AlertName.APPROVAL_WAITING, "info", f"{facts.model}: version {challenger.version} waits for approval",
+            AlertName.APPROVAL_WAITING, f"{facts.model}: version {challenger.version} waits for approval",
             "It passed every other check of the gate. It goes no further, and no rule of the model fires, until"
             " somebody approves or rejects it.",
             {"version": str(challenger.version)},
@@ -267,7 +273,7 @@ def _aborted(facts: AlertFacts) -> Iterator[Holding]:
     if rollout is not None and rollout.state is RolloutState.ABORTED and rollout.stopped:
         goes_on = f"Version {rollout.champion} goes on answering" if rollout.champion else "No version is in production"
         yield Holding(
-            AlertName.ROLLOUT_ABORTED, "warning",
+            AlertName.ROLLOUT_ABORTED,
             f"{facts.model}: the rollout of version {rollout.version} was stopped: {rollout.stopped}",
             f"{rollout.note}. {goes_on}.", {"version": str(rollout.version)},
         )  # fmt: skip
@@ -277,7 +283,7 @@ def _rolled_back(facts: AlertFacts) -> Iterator[Holding]:
     rollout = facts.rollout
     if rollout is not None and rollout.state is RolloutState.ROLLED_BACK and rollout.stopped:
         yield Holding(
-            AlertName.ROLLED_BACK, "warning",
+            AlertName.ROLLED_BACK,
             f"{facts.model}: version {rollout.version} was taken out of production: {rollout.stopped}",
             f"{rollout.note}. Version {rollout.champion} is back in production.", {"version": str(rollout.version)},
         )  # fmt: skip
@@ -289,7 +295,7 @@ def _stuck(facts: AlertFacts) -> Iterator[Holding]:
         return
     if facts.wall - rollout.since > facts.patience.rollout_stuck:
         yield Holding(
-            AlertName.ROLLOUT_STUCK, "warning", f"{facts.model}: no instance has loaded version {rollout.version}",
+            AlertName.ROLLOUT_STUCK, f"{facts.model}: no instance has loaded version {rollout.version}",
             f"The rollout has waited since {rollout.since.isoformat(timespec='seconds')} for every serving instance to"
             " report it. It goes on by itself when they do.",
             {"version": str(rollout.version)},
@@ -300,7 +306,7 @@ def _unserved(facts: AlertFacts) -> Iterator[Holding]:
     since = facts.unserved_since
     if facts.version is not None and since is not None and facts.wall - since >= facts.patience.no_instance:
         yield Holding(
-            AlertName.NO_SERVING_INSTANCE, "critical", f"{facts.model}: nobody serves version {facts.version}",
+            AlertName.NO_SERVING_INSTANCE, f"{facts.model}: nobody serves version {facts.version}",
             f"Since {since.isoformat(timespec='seconds')} no serving instance that reports has it loaded. Instances"
             " that cannot reach the control plane go on answering with what they have.",
         )  # fmt: skip
@@ -311,7 +317,7 @@ def _budget(facts: AlertFacts) -> Iterator[Holding]:
         said = facts.without_budget[0]
         names = ", ".join(sorted({each.rule for each in facts.without_budget}))
         yield Holding(
-            AlertName.BUDGET_EXHAUSTED, "warning", f"{facts.model}: its budget keeps {names} from retraining",
+            AlertName.BUDGET_EXHAUSTED, f"{facts.model}: its budget keeps {names} from retraining",
             f"{said.detail}. Rules fire again by themselves when the budget allows it.",
         )  # fmt: skip
 
@@ -320,7 +326,7 @@ def _behind(facts: AlertFacts) -> Iterator[Holding]:
     seen, allowed = facts.monitored_at, facts.patience.monitor
     if seen is not None and allowed is not None and facts.now - seen > allowed:
         yield Holding(
-            AlertName.MONITOR_BEHIND, "warning", f"{facts.model}: the monitor has not looked at it lately",
+            AlertName.MONITOR_BEHIND, f"{facts.model}: the monitor has not looked at it lately",
             f"Its last pass ended at {seen.isoformat(timespec='seconds')}, more than {format_duration(allowed)} ago."
             " Windows are cut when it goes on; until then drift is not seen.",
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from bundle import signature
-from controlplane import cli, lifecycle, rules
+from controlplane import alerts, cli, gate, lifecycle, rollout, rules
 from controlplane import settings as control_settings
 from docs.openapi import api_page
 from observability import events, windows
@@ -36,7 +37,7 @@ def pages() -> dict[str, str]:
         "settings.md": _page("Settings", "Environment variables, read once when a process starts.", _settings()),
         "cli.md": _page("Command line", inspect.cleandoc(cli.__doc__ or ""), _commands()),
         "api.md": _page("The API", "Every route. How to use it: [the API](../api.md).", api_page()),
-        "reasons.md": _page("Reasons", "Why a rule fired, or why it waits.", _reasons()),
+        "reasons.md": _page("Reasons", "Why something was done, or was not, and what people are told.", _reasons()),
     }
 
 
@@ -134,15 +135,29 @@ def _commands_of(group: str, commands: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reasons() -> Iterator[str]:
-    yield "| reason | in words |\n|---|---|"
-    for reason in rules.Reason:
-        yield f"| `{reason.name}` | {reason.value} |"
+    yield from _words("Rules", "Why a rule fired, or why it waits.", rules.Reason)
+    yield from _words("Gates", "Why a challenger passed, or did not.", gate.GateReason)
+    yield from _words("Rollouts", "Why a rollout moved, or stays where it is.", rollout.StepReason)
+    yield from _alerts()
     yield "\n## States\n\n| of a version | of a run |\n|---|---|"
     versions = [state.value for state in lifecycle.VersionState]
     runs = [state.value for state in lifecycle.RunState]
     for number in range(max(len(versions), len(runs))):
         cells = [f"`{states[number]}`" if number < len(states) else "" for states in (versions, runs)]
         yield f"| {cells[0]} | {cells[1]} |"
+
+
+def _words(title: str, intro: str, reasons: type[StrEnum]) -> Iterator[str]:
+    yield f"## {title}\n\n{intro}\n\n| reason | in words |\n|---|---|"
+    yield from (f"| `{reason.name}` | {reason.value} |" for reason in reasons)
+    yield ""
+
+
+def _alerts() -> Iterator[str]:
+    yield "## Alerts\n\n| alert | severity | what to do |\n|---|---|---|"
+    for name in alerts.AlertName:
+        link = f"[runbook](../runbook.md#{name.value.lower()})"
+        yield f"| `{name.value}` | {name.severity} | {link} |"
 
 
 if __name__ == "__main__":

@@ -81,6 +81,12 @@ def test_every_alert_can_be_raised_and_is_a_heading_of_the_runbook():
     assert headings == [name.value for name in AlertName]
 
 
+def test_the_runbook_says_the_severity_of_each_alert():
+    said = re.findall(r"^### (\w+)\n\*(\w+)\*", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert dict(said) == {name.value: name.severity for name in AlertName}
+
+
 def test_nothing_holds_where_nothing_is_wrong():
     well = replace(
         FACTS, last_run=LastRun("k", False), challenger=Challenger(3), rollout=rollout(RolloutState.LOADING),
@@ -122,7 +128,7 @@ def test_a_retraining_in_progress_inhibits_what_it_answers_and_nothing_else():
 
 
 def test_the_same_thing_has_the_same_fingerprint_and_other_words_do_not_change_it():
-    found = Holding(AlertName.ROLLED_BACK, "warning", "a", "b", {"version": "4"})
+    found = Holding(AlertName.ROLLED_BACK, "a", "b", {"version": "4"})
 
     assert found.fingerprint("m") == replace(found, summary="other").fingerprint("m")
     assert found.fingerprint("m") != found.fingerprint("n")
@@ -130,7 +136,7 @@ def test_the_same_thing_has_the_same_fingerprint_and_other_words_do_not_change_i
 
 
 def test_a_spec_cannot_pretend_to_be_another_model():
-    found = Holding(AlertName.DRIFT_DETECTED, "warning", "a", "b", {"rule": "r"})
+    found = Holding(AlertName.DRIFT_DETECTED, "a", "b", {"rule": "r"})
 
     labels = labels_of(found, "m", "t", "o", {"model": "x", "severity": "info", "rule": "s", "tier": "gold"})
 
