@@ -87,8 +87,8 @@ class Alerts(Notifications):
         labels = labels_of(held, name, spec.get("team", ""), spec.get("data_owner", ""), spec.get("alert_labels") or {})
         alert = Alert(
             id=new_id(), fingerprint=fingerprint, model=name, name=held.name, severity=held.name.severity,
-            labels=labels, summary=held.summary, description=held.description, state=AlertState.FIRING, began_at=now, state_at=now,
-            recorded_at=self._wall.now(), inhibited_by=held.inhibited_by, revision=0,
+            labels=labels, summary=held.summary, description=held.description, state=AlertState.FIRING,
+            began_at=now, state_at=now, recorded_at=self._wall.now(), inhibited_by=held.inhibited_by, revision=0,
         )  # fmt: skip
         session.add(alert)
         self._say_alert(session, alert, now)
