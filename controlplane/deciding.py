@@ -9,6 +9,7 @@ from typing import Final
 from controlplane.alerting import settle
 from controlplane.boundary import apart
 from controlplane.store.levels import Asleep
+from controlplane.store.models import DUE_AT_ONCE
 from controlplane.tables import Model
 from controlplane.triggers import apply_rules
 from controlplane.work import Work
@@ -19,15 +20,16 @@ AT_ONCE: Final = 50
 
 def reconcile_rules(work: Work, now: datetime) -> None:
     """Ask the rules of every model that is due, and let each sleep until time alone changes an answer."""
-    last = ""
-    while models := work.store.due_models(now, last):
+    last: str | None = ""
+    while last is not None:
+        models = work.store.due_models(now, last)
         for start in range(0, len(models), AT_ONCE):
             slept: list[Asleep] = []
             for model in models[start : start + AT_ONCE]:
                 apart(f"the rules of {model.id}", partial(_decide, work, model, now, slept))
             if slept:
                 work.store.fall_asleep(slept, now)
-        last = models[-1].id
+        last = models[-1].id if len(models) == DUE_AT_ONCE else None
     work.store.mark_ticked(now)
 
 

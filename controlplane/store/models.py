@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import union
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select, update
 from sqlmodel.sql.expression import SelectOfScalar
@@ -20,6 +22,8 @@ from controlplane.tables import AuditEntry, Json, Model, ReplayTime, ScheduleSta
 from pipeline.contract.rulespec import ScheduleRule
 from pipeline.contract.spec import ModelSpec
 
+#: models that are read at once
+DUE_AT_ONCE: Final = 500
 #: the action of the audit chain that begins a new secret of a model's webhook
 RENEW_HOOK: Final = "hook.renew"
 
@@ -65,12 +69,6 @@ class Models(Database):
             self._audit(session, act, "model.apply", model.id, before, _declared(model))
             return True
 
-    def schedule_starts(self, model_id: str) -> dict[str, datetime]:
-        """Since when the schedule rules are as they are, where the model was applied without them before."""
-        with self._reading() as session:
-            rows = session.exec(select(ScheduleStart).where(ScheduleStart.model == model_id))
-            return {row.rule: row.since for row in rows}
-
     def models(self) -> Sequence[Model]:
         """All models by id."""
         with self._reading() as session:
@@ -84,24 +82,22 @@ class Models(Database):
             raise NotFound(f"there is no model {model_id}: apply its spec first", model=model_id)
         return model
 
-    def due_models(self, now: datetime, after: str = "", limit: int = 500) -> Sequence[Model]:
+    def due_models(self, now: datetime, after: str = "", limit: int = DUE_AT_ONCE) -> Sequence[Model]:
         """The models behind this one whose rules have to be asked: their time has come, or the clock went back behind
         the last time. By id, so that a page of models that fail again and again keeps no other from its turn.
         """
         with self._reading() as session:
             return session.exec(_due(now).where(Model.id > after).order_by(col(Model.id)).limit(limit)).all()
 
-    def mark_decided(self, model_id: str, changes: int, next_at: datetime, now: datetime) -> None:
-        """A tick decided on everything up to this change: the model sleeps until then, unless it changed meanwhile."""
-        decided = update(Model).where(col(Model.id) == model_id)
-        with self._writing() as session:
-            session.exec(decided.values(decided_until=now))
-            session.exec(decided.where(col(Model.changes) == changes).values(due_at=next_at))
-
     def mark_ticked(self, now: datetime) -> None:
-        """A tick ended: what was not due is decided until now."""
+        """A tick ended: what was not due is decided until now. Nothing is written where it says so already."""
         with self._writing() as session:
-            self._put(session, Ticked(until=now))
+            sqlite = session.get_bind().dialect.name == "sqlite"
+            ticked = (sqlite_insert if sqlite else postgresql_insert)(Ticked).values(id=1, until=now)
+            moved = ticked.on_conflict_do_update(
+                index_elements=["id"], set_={"until": now}, where=col(Ticked.until) != now
+            )
+            session.execute(moved)
 
     def ticked_until(self) -> datetime | None:
         """The clock at the last finished tick."""
