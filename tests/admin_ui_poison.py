@@ -99,6 +99,7 @@ def poison(story: Story, number: int, payload: str) -> str:
         stored.metrics = {**stored.metrics, payload: 0.5}
         stored.onnx_sha256 = stored.manifest = stored.bento_tag = stored.mlflow_run_id = stored.mlflow_version = payload
         session.exec(select(TrainingRun).where(TrainingRun.key == now.key)).one().lease_owner = payload
+        session.get_one(TrainingRun, now.key).cancel_by = session.get_one(TrainingRun, now.key).cancel_why = payload
         for firing in session.exec(select(Firing).where(Firing.model == name)):
             firing.reason, firing.trigger = payload, payload if firing.kind != "manual" else "manual"
         scored = session.exec(select(ScoredWindow).where(ScoredWindow.model == name)).one()
@@ -119,7 +120,7 @@ def poison_what_people_do(story: Story, name: str, version: Version, payload: st
     asked = Decision("manual", "manual", f"{payload} 4", "fire", Reason.RETRAIN_ASKED, payload)
     run = story.fire_ended(story.store.model(name), asked)
     waits = story.make(run, 2, VersionState.AWAITING_APPROVAL, {"auc": 0.71}, note=payload, checks=checks)
-    rollout = story.roll_out(waits, 1, RolloutState.CANARY, step=1, share=0.25, note=payload)
+    rollout = story.roll_out(waits, 1, RolloutState.CANARY, step=1, share=0.25, note=payload, reason=payload)
     numbers = {**MEASURED, "improvement": {**MEASURED["improvement"], "metric": payload}}
     story.add(Comparison(rollout=rollout.id, since=rollout.recorded_at, numbers=numbers, compared_at=START))
     for what in ("rules", "rollout", f"rule:{payload}"[:80]):

@@ -426,7 +426,7 @@ def returns(story: Story) -> None:
     )
     version = trained(story, spec, VersionState.CANARY)
     note = "waits for 2000 rows that both have scored"
-    canary = story.roll_out(version, 1, RolloutState.CANARY, step=1, share=0.25, note=note)
+    canary = story.roll_out(version, 1, RolloutState.CANARY, step=1, share=0.25, note=note, reason="STAY_FEW_ROWS")
     story.add(
         Comparison(rollout=canary.id, since=canary.recorded_at, numbers=MEASURED, compared_at=START + SPAN * 58),
         Hold(model=RETURNS, what=f"rule:{spec.rules[0].name}", since=START + SPAN * 50, by="alice",

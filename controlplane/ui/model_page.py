@@ -94,7 +94,7 @@ def model_page(
         "runs": runs,
         "loaded": loaded(reader.live_instances(alive), model_id, head.production),
         "observation": reader.observation(model_id, head.production.number) if head.production else None,
-        "active": is_active(head) or situation.rollout is not None,
+        "active": is_active(head) or (situation.rollout is not None and situation.rollout.row.ended_at is None),
     }
 
 

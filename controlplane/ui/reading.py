@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from controlplane.gate import GateReason
+from controlplane.rollout import StepReason
 from controlplane.rules import Reason
 from controlplane.tables import DecisionRecord, GateRecord, ScoredWindow, Version
 from controlplane.ui import words
@@ -161,7 +162,7 @@ def reason_words(name: str) -> str:
     >>> reason_words("WAIT_COOLDOWN"), reason_words("PASS_FIRST"), reason_words("SOMETHING_NEW")
     ('cooling down', 'better than the constant answer, there is no champion', 'something new')
     """
-    for reasons in (Reason, GateReason):
+    for reasons in (Reason, GateReason, StepReason):
         if name in reasons.__members__:
             return str(reasons[name].value)
     return name.replace("_", " ").lower() if name.isupper() else name

@@ -17,7 +17,7 @@ from controlplane.tables import DecisionRecord, Hold, Rollout
 from controlplane.ui import words
 from controlplane.ui.queries import Reader
 from controlplane.ui.reading import Status
-from controlplane.ui.track import Measured, Track, measured, track_of
+from controlplane.ui.track import STOPPED, Measured, Track, measured, track_of
 from controlplane.ui.version_views import VersionView
 from observability.durations import format_duration
 from pipeline.contract.promotionspec import RolloutPlan
@@ -42,7 +42,7 @@ class RuleView:
 
 @dataclass(frozen=True)
 class RolloutView:
-    """The newest rollout as a picture."""
+    """The newest rollout as a picture: the one under way, or one that ended badly and no other came after it."""
 
     row: Rollout
     track: Track
@@ -73,14 +73,16 @@ def situation_of(
     """Where a model stands for whoever is on call."""
     holds = tuple(reader.holds(spec.model, now))
     by_what = {hold.what: hold for hold in holds}
-    rollout = reader.rollout_of(spec.model)
+    newest = next(iter(reader.rollouts(spec.model, 1)), None)
+    rollout = newest if newest is not None and newest.ended_at is None else None
+    shown = newest if newest is not None and (rollout is not None or newest.state in STOPPED) else None
     waits = (each for each in versions if each.version.state is VersionState.AWAITING_APPROVAL)
     return Situation(
         alerts=reader.alerts_of(spec.model),
         holds=holds,
         paused=by_what.get(RULES),
         frozen=by_what.get(ROLLOUT),
-        rollout=rollout_view(reader, spec, versions, rollout) if rollout else None,
+        rollout=rollout_view(reader, spec, versions, shown) if shown else None,
         awaiting=next(waits, None),
         rules=tuple(rule_view(rule, decisions, by_what) for rule in spec.rules),
         goes_back_to=goes_back_to(versions, rollout),
@@ -94,14 +96,19 @@ def status_with(alerts: Sequence[Row], status: Status) -> Status:
         found = [alert for alert in firing if alert["severity"] == severity]
         if found and status.tone != "bad":
             said = found[0]["name"] if len(found) == 1 else f"{len(found)} {severity} alerts"
-            return Status("bad" if tone == "bad" else "warn", severity, f"{said} {'is' if len(found) == 1 else 'are'} firing. {status.sentence}")
+            return Status(
+                "bad" if tone == "bad" else "warn",
+                severity,
+                f"{said} {'is' if len(found) == 1 else 'are'} firing. {status.sentence}",
+            )
     return status
 
 
 def rollout_view(reader: Reader, spec: ModelSpec, versions: Sequence[VersionView], rollout: Rollout) -> RolloutView:
-    """The rollout under way, with what was measured in its present step."""
+    """A rollout with what was measured in its present step; of one that ended, in its last."""
     plan, compared = plan_of(reader, spec, versions, rollout), reader.comparison(rollout.id)
-    numbers = compared.numbers if compared and compared.since == rollout.recorded_at else None
+    present = compared is not None and (compared.since == rollout.recorded_at or rollout.ended_at is not None)
+    numbers = compared.numbers if compared is not None and present else None
     may = rollout.state in (RolloutState.LOADING, RolloutState.SHADOW, RolloutState.CANARY)
     return RolloutView(rollout, track_of(plan, rollout.model_dump(), numbers), measured(plan.guards, numbers), may)
 

@@ -84,8 +84,11 @@ def track_of(plan: RolloutPlan, rollout: Row, compared: Row | None = None) -> Tr
 
 def _stops(plan: RolloutPlan, rollout: Row, seen: int) -> tuple[Stop, ...]:
     names = _names(plan, rollout["champion"])
+    if rollout["state"] is RolloutState.ABORTED:  # how far it had come is not kept
+        ahead = tuple(_stop(plan, (state, step), name, "ahead", seen) for state, step, name in names[:-1])
+        return (*ahead, Stop("ended", "stopped", "before production"))
     place = _place(rollout, names)
-    ended = rollout["state"] in STOPPED
+    ended = rollout["state"] is RolloutState.ROLLED_BACK
     stops = []
     for number, (state, step, name) in enumerate(names):
         where: Place = "behind" if number < place else "ahead" if number > place else "stopped" if ended else "at"
@@ -113,10 +116,6 @@ def _place(rollout: Row, names: list[tuple[str, int, str]]) -> int:
         return len(names)
     if rollout["state"] is RolloutState.ROLLED_BACK:
         return len(names) - 1
-    if rollout["state"] is RolloutState.ABORTED:
-        # how far it had come is told by the share that it had
-        shares = [n for n, (kind, _, _) in enumerate(names) if kind == "canary"]
-        return shares[min(step, len(shares) - 1)] if rollout["share"] and shares else 0
     wanted = (state, step if state == "canary" else 0)
     return next((n for n, (kind, number, _) in enumerate(names) if (kind, number) == wanted), 0)
 

@@ -463,6 +463,7 @@ def test_a_form_of_another_site_changes_nothing(browser: Browser, live: Site) ->
         page.goto("http://evil.example/")
         with page.expect_response(target) as answer:
             page.evaluate("document.forms[0].submit()")
+        page.wait_for_url(target)
         assert answer.value.status in (401, 403)
         page.goto(f"{live.url}/models/{RETURNS}")
         status = page.evaluate(
