@@ -31,6 +31,8 @@ OPEN_FOLDERS: Final = ("/static/", "/hooks/")
 SAFE: Final = frozenset({"GET", "HEAD"})
 _SERVICE: Final = ("/api/v1/serving/", "/api/v1/blobs/")
 _ADMIN: Final = re.compile(r"(/api/v1)?/(tokens|audit)(/.*)?|/api/v1/models/[^/]+/[^/]+/hook-secret/?")
+#: pages that ask for the reason of a change
+_FORMS: Final = re.compile(r"/(models/[^/]+/[^/]+|alerts/[^/]+)/do/[^/]+/?")
 #: posts that change nothing
 _ASKS: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/rules/try/?")
 _PLAIN: Final = re.compile(r"(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f]+)*/?")
@@ -62,6 +64,8 @@ def required_scope(method: str, path: str) -> Scope:
         return "service"
     if _ADMIN.fullmatch(path):
         return "admin"
+    if _FORMS.fullmatch(path):
+        return "operate"
     return "read" if method in SAFE or (method == "POST" and _ASKS.fullmatch(path)) else "operate"
 
 

@@ -136,8 +136,10 @@ def needed(method: str, path: str) -> str:
     """What a route needs, said apart from the code."""
     if path.startswith(("/api/v1/serving", "/api/v1/blobs")):
         return "service"
-    if path.startswith(("/api/v1/tokens", "/api/v1/audit")) or path.endswith("/hook-secret"):
+    if path.removeprefix("/api/v1").startswith(("/tokens", "/audit")) or path.endswith("/hook-secret"):
         return "admin"
+    if "/do/" in path:  # the page that asks for the reason of a change
+        return "operate"
     return "read" if method in ("GET", "HEAD") or path.endswith("/rules/try") else "operate"
 
 
