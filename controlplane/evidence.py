@@ -15,7 +15,8 @@ from controlplane.conditions import causes
 from controlplane.facts import NO_VERSION, Facts, Held, WindowFacts, WindowRule
 from controlplane.lifecycle import VersionState
 from controlplane.store import Store
-from controlplane.store.levels import AT_ONCE, SPARE, Look, Said, SaidLast, WindowRow, question_of, track_of
+from controlplane.store.levels import SPARE, Look, Said, SaidLast, WindowRow, question_of, track_of
+from controlplane.store.questions import AT_ONCE
 from controlplane.tables import Json, ScoredWindow
 from pipeline.contract.rulespec import Budget, Rule, ScheduleRule
 

@@ -1,7 +1,4 @@
-"""What a tick reads of a model: in as many statements for ten rules as for one, and nothing that was judged before.
-
-The statements are made once for each shape of a question, so that a tick does not build them again.
-"""
+"""What a tick reads of a model: in as many statements for ten rules as for one, and nothing that was judged before."""
 
 from __future__ import annotations
 
@@ -10,41 +7,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, or_, select, union_all, update
+from sqlalchemy import Connection, Row, and_, or_, select
 from sqlmodel import Session
 
 from controlplane.budget import DAY, MONTH, Spent
 from controlplane.facts import Reason, WindowRule
-from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, VersionState
+from controlplane.store import questions
 from controlplane.store.database import Database
-from controlplane.store.reading import table_of
-from controlplane.tables import (
-    DecisionRecord,
-    Hold,
-    Model,
-    Observation,
-    ScheduleStart,
-    ScoredWindow,
-    TrainingRun,
-    Version,
-)
+from controlplane.store.questions import NEWEST, ORDER, WINDOWS
 from pipeline.contract.rulespec import MetricRule
 
-MODELS, VERSIONS, WINDOWS = table_of(Model), table_of(Version), table_of(ScoredWindow)
-DECISIONS, RUNS, SEEN = table_of(DecisionRecord), table_of(TrainingRun), table_of(Observation)
-HOLDS, STARTS = table_of(Hold), table_of(ScheduleStart)
-#: windows that a rule judges at one tick
-AT_ONCE: Final = 50
 #: when more windows than this have changed since all were judged, those that no rule has decided on are looked for
 CHANGED_AT_MOST: Final = 200
 #: windows behind the newest that are read with it, so that two that were cut at once need no other question
 SPARE: Final = 1
-ORDER: Final = (WINDOWS.c.until_time, WINDOWS.c.until_id)
-NEWEST: Final = tuple(each.desc() for each in ORDER)
-_ROW: Final = ("id", "model", "version", "monitor", "until_time", "until_id", "rows", "labelled", "verdict", "error_at")
 
 #: a monitor, and whether only windows whose error metrics are settled count
 Track = tuple[str, bool]
@@ -86,7 +64,7 @@ def said(connection: Connection | Session, model_id: str, rules: Collection[str]
     asked = {"model": model_id, "rules": sorted(rules), "causes": sorted(causes)}
     last: dict[tuple[str, str], SaidLast] = {}
     fired, would = set(), set()
-    for rule, cause, turn, outcome, reason in connection.execute(_SAID, asked) if rules and causes else ():
+    for rule, cause, turn, outcome, reason in connection.execute(questions.SAID, asked) if rules and causes else ():
         before = last.get((rule, cause))
         if before is None or before.turn < turn:
             last[rule, cause] = SaidLast(turn, reason)
@@ -127,7 +105,7 @@ class Levels(Database):
             for each in sorted(slept, key=lambda each: each.model)
         ]  # fmt: skip
         with self._writing() as session:
-            session.connection().execute(_SLEEP, rows)
+            session.connection().execute(questions.SLEEP, rows)
 
 
 @dataclass(frozen=True)
@@ -140,20 +118,22 @@ class Look:
 
     def standing(self, scheduled: bool) -> Row[Any] | None:
         """Where it stands: its version in production, what is under way, what was counted; None without the model."""
-        return self.connection.execute(_standing(scheduled), {"model": self.model}).first()
+        return self.connection.execute(questions.standing(scheduled), {"model": self.model}).first()
 
     def holds(self) -> Sequence[Row[str, str, str, datetime | None]]:
         """What is held at this instant: `what`, `by`, `why`, `until`."""
-        return self.connection.execute(_HOLDS, {"model": self.model, "now": self.now}).all()
+        return self.connection.execute(questions.HELD, {"model": self.model, "now": self.now}).all()
 
     def schedule_starts(self) -> dict[str, datetime]:
         """Since when the schedule rules are as they are, where the model was applied without them before."""
-        return {rule: since for rule, since in self.connection.execute(_STARTS, {"model": self.model})}
+        return {
+            rule: since for rule, since in self.connection.execute(questions.SCHEDULED_SINCE, {"model": self.model})
+        }
 
     def spent(self) -> Spent:
         """What the model's runs have cost lately, whoever asked for them."""
         since = {"model": self.model, "day": self.now - DAY, "month": self.now - MONTH}
-        rows = self.connection.execute(_SPENT, since).all()
+        rows = self.connection.execute(questions.SPENT, since).all()
         return Spent(
             asked=tuple(asked_at for asked_at, _, _ in rows),
             ended=tuple((at, (seconds or 0.0) / 3600) for _, at, seconds in rows if at is not None),
@@ -178,13 +158,13 @@ class Look:
         if judged:
             most = CHANGED_AT_MOST + sum(reach.values())
             asked |= {"change": standing.judged_changes, "most": most}
-            changed = self.connection.execute(_changed(settled), asked).all()
+            changed = self.connection.execute(questions.changed(settled), asked).all()
             if len(changed) < most:
                 return changed
         for place, rule in enumerate(rules):
             asked |= {f"rule_{place}": rule.name, f"of_{place}": rule.monitor}
         kinds = tuple(isinstance(rule, MetricRule) for rule in rules)
-        return self.connection.execute(_undecided(settled, kinds), asked).all()
+        return self.connection.execute(questions.undecided(settled, kinds), asked).all()
 
     def said(self, rules: Collection[str], causes: Collection[str]) -> Said:
         """What was decided about these causes."""
@@ -200,122 +180,5 @@ class Look:
                 WINDOWS.c.monitor == window.monitor, WINDOWS.c.cut_at >= since, earlier,
             )  # fmt: skip
             query = query.where(WINDOWS.c.error_at.is_not(None)) if settled else query
-            before.append(_part(query.order_by(*NEWEST).limit(count)))
-        return self.connection.execute(_rows(before)).all() if before else []
-
-
-@lru_cache
-def _standing(scheduled: bool) -> Select[Any]:
-    """Also when the first version went into production, where a schedule counts from then."""
-    live, seen, moving = VERSIONS.alias("live"), SEEN, VERSIONS.alias("moving")
-    first = select(func.min(VERSIONS.c.first_promoted_at)).where(VERSIONS.c.model == MODELS.c.id).scalar_subquery()
-    runs = RUNS.alias("runs")
-    asked = select(func.max(runs.c.asked_at)).where(runs.c.model == MODELS.c.id).scalar_subquery()
-    ahead = select(func.min(VERSIONS.c.id)).where(
-        VERSIONS.c.model == MODELS.c.id, VERSIONS.c.state.in_(ON_ITS_WAY)
-    ).scalar_subquery()  # fmt: skip
-    shown = [
-        MODELS.c.judged_changes, MODELS.c.judged_by, live.c.number, live.c.promoted_at, seen.c.labelled_new,
-        RUNS.c.key.label("run"), RUNS.c.state.label("run_state"), moving.c.number.label("moving"),
-        moving.c.state.label("moving_state"), asked.label("last_asked_at"),
-    ]  # fmt: skip
-    tables = (
-        MODELS.outerjoin(live, and_(live.c.model == MODELS.c.id, live.c.state == VersionState.PRODUCTION))
-        .outerjoin(seen, and_(seen.c.model == MODELS.c.id, seen.c.version == live.c.number))
-        .outerjoin(RUNS, and_(RUNS.c.model == MODELS.c.id, RUNS.c.state.in_(ACTIVE)))
-        .outerjoin(moving, moving.c.id == ahead)
-    )
-    found = select(*shown, *([first.label("in_service_since")] if scheduled else []))
-    return found.select_from(tables).where(MODELS.c.id == bindparam("model"))
-
-
-_SLEEP: Final = (
-    update(MODELS)
-    .where(MODELS.c.id == bindparam("key"))
-    .values(
-        decided_until=bindparam("now"),
-        due_at=case((MODELS.c.changes == bindparam("seen"), bindparam("next")), else_=MODELS.c.due_at),
-        judged_changes=func.coalesce(bindparam("judged"), MODELS.c.judged_changes),
-        judged_by=func.coalesce(bindparam("question"), MODELS.c.judged_by),
-    )
-)
-_HOLDS: Final = select(HOLDS.c.what, HOLDS.c.by, HOLDS.c.why, HOLDS.c.until).where(
-    HOLDS.c.model == bindparam("model"), or_(HOLDS.c.until.is_(None), HOLDS.c.until > bindparam("now"))
-)
-_STARTS: Final = select(STARTS.c.rule, STARTS.c.since).where(STARTS.c.model == bindparam("model"))
-_SPENT: Final = select(RUNS.c.asked_at, RUNS.c.ended_at, RUNS.c.cpu_seconds).where(
-    RUNS.c.model == bindparam("model"),
-    or_(RUNS.c.asked_at > bindparam("day"), RUNS.c.ended_at > bindparam("month")),
-)  # fmt: skip
-
-
-def _newest_turn() -> Select[Any]:
-    """Of each cause its newest decision, and those that can be no other's: it fired, or would have."""
-    later = DECISIONS.alias("later")
-    same = (later.c[name] == DECISIONS.c[name] for name in ("model", "rule", "cause"))
-    newest = select(func.max(later.c.turn)).where(*same).scalar_subquery()
-    named = ("rule", "cause", "turn", "outcome", "reason")
-    return select(*(DECISIONS.c[name] for name in named)).where(
-        DECISIONS.c.model == bindparam("model"),
-        DECISIONS.c.rule.in_(bindparam("rules", expanding=True)),
-        DECISIONS.c.cause.in_(bindparam("causes", expanding=True)),
-        or_(
-            DECISIONS.c.turn == newest,
-            DECISIONS.c.outcome == "fire",
-            DECISIONS.c.reason == Reason.WAIT_DRY_RUN.name,
-        ),
-    )
-
-
-_SAID: Final = _newest_turn()
-
-
-def _track(monitor: str, settled: bool) -> Select[Any]:
-    query = select(WINDOWS.c.id).where(
-        WINDOWS.c.model == bindparam("model"), WINDOWS.c.version == bindparam("version"),
-        WINDOWS.c.monitor == bindparam(monitor), WINDOWS.c.cut_at >= bindparam("since"),
-    )  # fmt: skip
-    return query.where(WINDOWS.c.error_at.is_not(None)) if settled else query
-
-
-def _newest_windows(settled: Sequence[bool]) -> list[Select[Any]]:
-    tracks = enumerate(settled)
-    return [
-        _part(_track(f"monitor_{place}", only).order_by(*NEWEST).limit(bindparam(f"reach_{place}")))
-        for place, only in tracks
-    ]
-
-
-@lru_cache
-def _changed(settled: tuple[bool, ...]) -> Select[Any]:
-    """The newest of each track, and those that have changed, also where an older release did not say so."""
-    of_version = select(WINDOWS.c.id).where(
-        WINDOWS.c.model == bindparam("model"), WINDOWS.c.version == bindparam("version"),
-        WINDOWS.c.cut_at >= bindparam("since"),
-    )  # fmt: skip
-    changed = [WINDOWS.c.change > bindparam("change"), WINDOWS.c.change.is_(None)]
-    parts = [_part(of_version.where(each).limit(bindparam("most"))) for each in changed]
-    return _rows([*parts, *_newest_windows(settled)])
-
-
-@lru_cache
-def _undecided(settled: tuple[bool, ...], kinds: tuple[bool, ...]) -> Select[Any]:
-    """The newest of each track, and of each rule the oldest that it has not decided on."""
-    parts = _newest_windows(settled)
-    for place, only in enumerate(kinds):
-        decided = exists().where(
-            DECISIONS.c.model == bindparam("model"), DECISIONS.c.rule == bindparam(f"rule_{place}"),
-            DECISIONS.c.cause == WINDOWS.c.id,
-        )  # fmt: skip
-        parts.append(_part(_track(f"of_{place}", only).where(~decided).order_by(*ORDER).limit(AT_ONCE)))
-    return _rows(parts)
-
-
-def _part(query: Select[Any]) -> Select[Any]:
-    """A part of a union that has its own order and limit."""
-    return select(query.subquery().c.id)
-
-
-def _rows(parts: Sequence[Select[Any]]) -> Select[Any]:
-    found = WINDOWS.c.id.in_(union_all(*parts))
-    return select(*(WINDOWS.c[name] for name in _ROW)).where(found).order_by(*ORDER)
+            before.append(questions.part(query.order_by(*NEWEST).limit(count)))
+        return self.connection.execute(questions.rows_of(before)).all() if before else []

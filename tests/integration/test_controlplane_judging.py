@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import event, update
 
 from controlplane.deciding import reconcile_rules
-from controlplane.store.levels import CHANGED_AT_MOST, Asleep, _changed, question_of
+from controlplane.store.levels import CHANGED_AT_MOST, Asleep, question_of
 from controlplane.store.models import _due
+from controlplane.store.questions import changed
 from controlplane.tables import Model, ScoredWindow
 from controlplane.triggers import apply_rules
 from pipeline.contract.training import Failure
@@ -185,7 +186,7 @@ def test_the_windows_to_judge_are_found_by_an_index_alone(tmp_path):
 
 
 def test_what_has_changed_is_found_without_passing_what_has_not(tmp_path):
-    query = _changed((False, True))
+    query = changed((False, True))
     with World(tmp_path).store._reading() as session:
         compiled = query.compile(session.get_bind())
         plan = session.connection().exec_driver_sql(
@@ -425,6 +426,23 @@ def test_a_model_asleep_costs_nothing_of_its_own(world):
     assert statements(world, lambda: reconcile_rules(world.reconciler(), world.clock.now())) > 5
     asleep = statements(world, lambda: reconcile_rules(world.reconciler(), world.clock.now()))
     assert asleep <= 4
+
+
+def written(world) -> str | int:
+    """Another answer whenever the time of the last tick is written, be it the same time."""
+    if "sqlite" in world.database:
+        return (world.folder / "control.db-wal").stat().st_size
+    with world.store._reading() as session:
+        return session.connection().exec_driver_sql("SELECT xmin::text FROM ticked").scalar()
+
+
+def test_a_tick_that_moved_no_clock_writes_nothing(world):
+    world.store.mark_ticked(START)
+    before = written(world)
+    world.store.mark_ticked(START)
+    assert written(world) == before
+    world.store.mark_ticked(START + timedelta(seconds=1))
+    assert written(world) != before and world.store.ticked_until() == START + timedelta(seconds=1)
 
 
 def test_models_asleep_are_not_read_to_find_those_that_are_due(tmp_path):
