@@ -44,7 +44,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
         yield f"Body: {_kind(next(iter(body['content'].values()))['schema'])}.\n"
     for status, answer in operation["responses"].items():
         if status.startswith("2"):
-            content = next(iter(answer.get("content", {}).values()), {}).get("schema", {})
+            shown: dict[str, Any] = next(iter(answer.get("content", {}).values()), {})
+            content = shown.get("schema", {})
             yield f"Answer: {status}{f', {_kind(content)}' if content else ''}.\n"
 
 
