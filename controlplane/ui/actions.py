@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.api.parts import Parts
 from controlplane.errors import NotFound, Refused
+from controlplane.loop.triggers import ask
 from controlplane.store.holds import OF_A_RULE, ROLLOUT, RULES
-from controlplane.triggers import ask
 from observability.ids import new_id
 
 Span = Literal["hold", "silence"]

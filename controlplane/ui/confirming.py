@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from controlplane.access.callers import demand
 from controlplane.api.acting import act_of, caller_of
-from controlplane.callers import demand
 from controlplane.errors import Busy, ControlPlaneError, Forbidden, NotFound, Refused
 from controlplane.lifecycle import IllegalTransition
 from controlplane.ui.actions import OF_ALERTS, OF_MODELS, SPAN_NAMES, Action, Asked
@@ -110,8 +110,8 @@ def asks(site: Site, read: Reads) -> Callable[[Request], Response]:
 
     def answer(request: Request) -> Response:
         try:
-            demand(caller_of(request), "operate")
             form = read(site, request, dict(request.query_params))
+            demand(caller_of(request), "operate")
         except (NotFound, Forbidden) as error:
             return problem(error)
         return html("confirm.html", {**frame(site, request), **form.context(), "path": request.url.path})

@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from controlplane.access.callers import ROLES
+from controlplane.access.tokens import mint
 from controlplane.api.acting import act_of
-from controlplane.callers import ROLES
 from controlplane.errors import ControlPlaneError, NotFound
-from controlplane.tokens import mint
 from controlplane.ui.confirming import FORM_BYTES, WHY_LENGTH, Answers, NoReason
 from controlplane.ui.people_page import ENDS, ends_at, is_role, tokens_page
 from controlplane.ui.web import SECURITY_HEADERS, Site, form_of, frame, html, problem

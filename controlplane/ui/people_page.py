@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from controlplane.callers import ROLES
+from controlplane.access.callers import ROLES
+from controlplane.access.tokens import is_live
 from controlplane.store.trail import Wanted
 from controlplane.tables import AuditEntry, Json, Token
-from controlplane.tokens import is_live
 from controlplane.ui.queries import Reader
 
 PAGE: Final = 50

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from controlplane.gate import GateReason
-from controlplane.rollout import StepReason
-from controlplane.rules import Reason
+from controlplane.promotion.gate import GateReason
+from controlplane.promotion.rollout import StepReason
+from controlplane.rules.decide import Reason
 from controlplane.tables import DecisionRecord, GateRecord, ScoredWindow, Version
 from controlplane.ui import words
 from controlplane.ui.charts import Interval

@@ -16,11 +16,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from controlplane.access.sessions import COOKIE, CSRF_FIELD, check_csrf
 from controlplane.api.door import cookie_of
 from controlplane.api.parts import Parts
 from controlplane.errors import Denied, Forbidden, NotFound, Refused, Unauthenticated
 from controlplane.replayclock import ReplayClock
-from controlplane.sessions import COOKIE, CSRF_FIELD, check_csrf
 from controlplane.ui import reading, words
 from controlplane.ui.actions import done_words
 from controlplane.ui.paging import address

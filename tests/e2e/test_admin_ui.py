@@ -2,86 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from sqlmodel import Session, select
 
-from bundle.blobs import BlobStore
-from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator, Throttle, digest_of_token, new_token
+from controlplane.access.auth import digest_of_token
 from controlplane.lifecycle import RunState, VersionState
-from controlplane.replayclock import ReplayClock
-from controlplane.store import Store, open_engine
+from controlplane.store import Store
 from controlplane.tables import TrainingRun, Version
-from controlplane.ui.pages import mount
-from tests.admin_ui_poison import PAYLOADS, poison
-from tests.admin_ui_story import FRAUD, RETURNS, SPAN, START, TWEETS, Story, awaiting, fill, trained
+from tests.admin_ui_site import Site, launched, make_site, served, sign_in, visit
+from tests.admin_ui_story import FRAUD, RETURNS, START, TWEETS, Story, awaiting, fill, trained
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]  # fmt: skip
 TWEETS_PAGE = f"/models/{TWEETS}"
-
-
-@dataclass
-class Site:
-    """A control plane's pages, a token that may read them, and those of an operator and of an admin."""
-
-    store: Store
-    app: FastAPI
-    token: str
-    alice: str
-    root: str
-    url: str = ""
-
-    def client(self, signed_in: bool = True) -> TestClient:
-        headers = {"Authorization": f"Bearer {self.token}"} if signed_in else {}
-        return TestClient(self.app, headers=headers, follow_redirects=False)
-
-
-def make_site(folder: Path, scope: str = "read") -> Site:
-    store = Store(open_engine(f"sqlite:///{folder / 'control.db'}"))
-    tokens = [new_token() for _ in range(3)]
-    for name, token, may in zip(("reader", "alice", "root"), tokens, (scope, "operate", "admin"), strict=True):
-        store.add_token(name, digest_of_token(token), [may])
-    store.move_replay_time(START + SPAN * 58)
-    parts = Parts(
-        store, BlobStore(folder / "blobs"), ReplayClock(store), Authenticator(store, Throttle(store, failures=1_000)),
-        instance_silence=timedelta(days=1),
-    )  # fmt: skip
-    return Site(store, create_app(parts, [mount]), *tokens)
-
-
-@contextmanager
-def served(site: Site) -> Iterator[Site]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(site.app, port=port, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    site.url = f"http://127.0.0.1:{port}"
-    yield site
-    server.should_exit = True
-    thread.join(5)
 
 
 @pytest.fixture(scope="module")
@@ -99,57 +35,8 @@ def live(told: Site) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        message = "no Chromium on this machine: `make browser` installs it"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as started:
         yield started
-        started.close()
-
-
-@dataclass
-class Visit:
-    """A page, and everything that a policy or a script complained about on it."""
-
-    page: Page
-    complaints: list[str]
-
-    def refresh(self) -> None:
-        """Have the page look again now, as it does when its tab is shown."""
-        with self.page.expect_response(lambda response: response.request.resource_type == "fetch"):
-            self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        self.page.wait_for_function("document.getElementById('live').dataset.state === 'on'")
-
-
-@contextmanager
-def visit(
-    browser: Browser,
-    site: Site,
-    path: str = "/",
-    signed_in: bool = True,
-    token: str | None = None,
-    scripts: bool = True,
-) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, java_script_enabled=scripts)
-    page = context.new_page()
-    complaints: list[str] = []
-    outside = lambda url: not url.startswith((f"{site.url}/", "data:,"))  # noqa: E731
-    page.on("request", lambda asked: complaints.append(f"left: {asked.url}") if outside(asked.url) else None)
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    if signed_in:
-        sign_in(page, site, token)
-    page.goto(site.url + path)
-    yield Visit(page, complaints)
-    context.close()
-
-
-def sign_in(page: Page, site: Site, token: str | None = None) -> None:
-    page.goto(f"{site.url}/login")
-    page.fill("#token", token or site.token)
-    page.click("main button")
 
 
 # Over HTTP
@@ -476,105 +363,3 @@ def test_a_form_of_another_site_changes_nothing(browser: Browser, live: Site) ->
 
 def forged(target: str) -> str:
     return FORGED.format(target=target)
-
-
-# Injection
-
-
-@pytest.fixture(scope="module")
-def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = make_site(tmp_path_factory.mktemp("poisoned"), "admin")
-    story = Story(site.store)
-    for number, payload in enumerate(PAYLOADS):
-        poison(story, number, payload)
-    with served(site) as up:
-        yield up
-
-
-LOOK = """() => ({
-  pwned: window.PWNED ?? null,
-  scripts: [...document.scripts].map(script => script.getAttribute("src")),
-  frames: document.querySelectorAll("iframe, object, embed, base, math, template, video, [http-equiv]").length,
-  styles: document.querySelectorAll("style, [style]").length,
-  handlers: [...document.querySelectorAll("*")].flatMap(e => e.getAttributeNames())
-    .filter(name => name.startsWith("on")),
-  links: [...document.querySelectorAll("[href], [action]")].map(e => e.getAttribute("href") ?? e.getAttribute("action"))
-    .filter(link => !/^([/?#][^/\\\\]|\\/$)/.test(link)),
-})"""
-CLEAN = {"pwned": None, "scripts": ["/static/live.js"], "frames": 0, "styles": 0, "handlers": [], "links": []}
-
-
-def test_the_browser_would_notice_an_injection(browser: Browser) -> None:
-    page = browser.new_page()
-    page.set_content("<p></p>" + PAYLOADS[1])
-    page.wait_for_function("window.PWNED === 1")
-    assert page.evaluate(LOOK)["handlers"] == ["onerror"]
-    page.close()
-
-
-def test_nothing_that_was_stored_runs_on_a_page(browser: Browser, poisoned: Site) -> None:
-    with visit(browser, poisoned) as seen:
-        assert seen.page.evaluate(LOOK) == CLEAN
-        for number, payload in enumerate(PAYLOADS):
-            window = poisoned.store.windows(f"labs/x{number}", 1)[0].id
-            for path in (f"/models/labs/x{number}?every=1", f"/models/labs/x{number}/windows/{window}"):
-                seen.page.goto(poisoned.url + path)
-                assert seen.page.evaluate(LOOK) == CLEAN, (payload, path)
-                assert seen.page.evaluate("document.body.textContent").count(payload.replace("\x00", "")) > 5
-        assert seen.complaints == []
-
-
-#: each shows something of every poisoned model; the alerts that are not over fill three pages
-WHOLE = ("/?page=1", "/alerts?state=resolved", "/audit", "/tokens")
-ALERTS = tuple(f"/alerts?state=all&page={number}" for number in (1, 2, 3))
-
-
-def test_nothing_that_was_stored_runs_on_the_pages_of_all_models(browser: Browser, poisoned: Site) -> None:
-    with visit(browser, poisoned) as seen:
-        shown = ""
-        for path in (*WHOLE, *ALERTS):
-            seen.page.goto(poisoned.url + path)
-            assert seen.page.evaluate(LOOK) == CLEAN, path
-            text = seen.page.evaluate("document.body.textContent")
-            assert path in ALERTS or all(payload.replace("\x00", "") in text for payload in PAYLOADS), path
-            shown += text
-        assert all(shown.count(payload.replace("\x00", "")) > 20 for payload in PAYLOADS)
-        assert seen.complaints == []
-
-
-def test_nothing_that_an_address_or_a_form_says_runs(browser: Browser, poisoned: Site) -> None:
-    with visit(browser, poisoned) as seen:
-        page = seen.page
-        for number, payload in enumerate(PAYLOADS):
-            said = quote(payload)
-            alert = poisoned.store.open_alerts(f"labs/x{number}")[0].id
-            form = f"/models/labs/x{number}/do/cancel?of={said}&back={said}&reason={said}"
-            for path in (
-                f"/?q={said}&show={said}", f"/alerts?q={said}&state={said}&severity={said}", f"/audit?actor={said}",
-                f"/alerts/{alert}/do/silence?back={said}&done={said}", f"/login?next={said}", form,
-            ):  # fmt: skip
-                page.goto(poisoned.url + path)
-                assert page.evaluate(LOOK) in (CLEAN, CLEAN | {"scripts": []}), (payload, path)
-            page.fill("#reason", payload)
-            page.click("main button")
-            assert "has no run" in page.inner_text("#refused")
-            assert page.evaluate(LOOK) == CLEAN, payload
-        refusals = [said for said in seen.complaints if "status of 404" in said]
-        assert seen.complaints == refusals
-        assert len(refusals) == len(PAYLOADS)
-
-
-def test_nothing_that_was_stored_runs_when_a_page_looks_again(browser: Browser, poisoned: Site) -> None:
-    with visit(browser, poisoned) as seen:
-        for number in (0, 1, 2, 8):
-            seen.page.goto(f"{poisoned.url}/models/labs/x{number}")
-            seen.page.evaluate("document.querySelectorAll('[data-part]').forEach(part => { part.dataset.old = '1' })")
-            with Session(poisoned.store._writing_engine) as session, session.begin():
-                stored = select(Version).where(Version.model == f"labs/x{number}", Version.number == 1)
-                version = session.exec(stored).one()
-                version.note += PAYLOADS[number]
-                session.add(version)
-            seen.refresh()
-            assert seen.page.get_attribute("#versions", "data-old") is None
-            assert seen.page.evaluate(LOOK) == CLEAN
-        assert seen.complaints == []
