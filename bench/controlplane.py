@@ -29,13 +29,13 @@ from sqlmodel import Session
 from bench.crash import DATABASES, opened
 from bench.form import Claim, show
 from bundle.blobs import BlobStore
+from controlplane.access.auth import Authenticator, digest_of_token, new_token
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator, digest_of_token, new_token
 from controlplane.lifecycle import RunState, VersionState
-from controlplane.reconcile import Reconciler
+from controlplane.loop.reconcile import Reconciler
+from controlplane.loop.trainer import MemoryTrainer
 from controlplane.store import Store, open_engine
 from controlplane.tables import DecisionRecord, Firing, TrainingRun, Version
-from controlplane.trainer import MemoryTrainer
 from observability.clock import SystemClock
 from observability.ids import new_id
 from tests.controlplane_world import DRIFT, RECIPE, START, FakeClock, MemoryLines, spec

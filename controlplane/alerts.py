@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
 from controlplane.lifecycle import RolloutState
-from controlplane.rollout import StepReason
+from controlplane.promotion.rollout import StepReason
 from observability.durations import format_duration
 
 Severity = Literal["critical", "warning", "info"]

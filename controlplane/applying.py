@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import SpecRefused
-from controlplane.schedule import BadCron, check
+from controlplane.rules.schedule import BadCron, check
 from controlplane.store import Store
 from controlplane.tables import Model
 from pipeline.contract.rulespec import ScheduleRule

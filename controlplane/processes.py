@@ -17,22 +17,22 @@ import uvicorn
 from fastapi import FastAPI
 
 from bundle.blobs import BlobStore
+from controlplane.access.auth import Authenticator
+from controlplane.access.credentials import ensure_credentials, installation_key, let_in
+from controlplane.access.safety import refuse_unsafe
 from controlplane.alerts import Patience
 from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
-from controlplane.auth import Authenticator
-from controlplane.credentials import ensure_credentials, installation_key, let_in
-from controlplane.monitoring import Watch, reconcile_windows
+from controlplane.loop.monitoring import Watch, reconcile_windows
+from controlplane.loop.reconcile import Reconciler
+from controlplane.loop.scheduler import Ticker
+from controlplane.loop.spooled import SpooledLines
+from controlplane.loop.trainer import SubprocessTrainer
 from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.deliverer import Deliverer
-from controlplane.reconcile import Reconciler
 from controlplane.replayclock import clock_for
-from controlplane.safety import refuse_unsafe
-from controlplane.scheduler import Ticker
 from controlplane.settings import Settings
-from controlplane.spooled import SpooledLines
 from controlplane.store import Store, open_engine
-from controlplane.trainer import SubprocessTrainer
 from observability.dead_letters import DeadLetters
 from observability.parquet_store import ParquetLogStore
 from observability.settings import Settings as ShippingSettings

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
+from controlplane.access.hooks import secret_of, verify
 from controlplane.errors import BadSignature, NotFound, Refused, TooLong
-from controlplane.hooks import secret_of, verify
-from controlplane.rules import WEBHOOK
+from controlplane.loop.triggers import ask
+from controlplane.rules.decide import WEBHOOK
 from controlplane.store import Store
 from controlplane.tables import TrainingRun
-from controlplane.triggers import ask
 from controlplane.words import one_line
 
 BODY_LIMIT: Final = 64 * 1024

@@ -9,12 +9,12 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controlplane.errors import SpecRefused
-from controlplane.evidence import window_facts
-from controlplane.facts import WindowRule
-from controlplane.schedule import BadCron, check
+from controlplane.loop.evidence import window_facts
+from controlplane.rules.facts import WindowRule
+from controlplane.rules.schedule import BadCron, check
+from controlplane.rules.trying import History, PastRun, PastWindow, Replay, Said
 from controlplane.store import Store, spec_of
 from controlplane.tables import Firing, ScoredWindow, TrainingRun
-from controlplane.trying import History, PastRun, PastWindow, Replay, Said
 from pipeline.contract.rulespec import Rule, ScheduleRule, VolumeRule
 from pipeline.contract.spec import ModelSpec
 

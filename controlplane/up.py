@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from controlplane.credentials import ensure_credentials
+from controlplane.access.credentials import ensure_credentials
 from controlplane.errors import ControlPlaneError
 from controlplane.settings import Settings
 

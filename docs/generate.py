@@ -15,8 +15,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from bundle import signature
-from controlplane import alerts, cli, gate, lifecycle, rollout, rules
+from controlplane import alerts, cli, lifecycle
 from controlplane import settings as control_settings
+from controlplane.promotion import gate, rollout
+from controlplane.rules import decide as rules
 from docs.openapi import api_page
 from observability import events, windows
 from observability import settings as observability_settings

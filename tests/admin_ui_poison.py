@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlmodel import Session, select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.lifecycle import AlertState, RolloutState, VersionState
-from controlplane.rules import Decision, Reason
+from controlplane.rules.decide import Decision, Reason
 from controlplane.tables import (
     Comparison,
     Firing,

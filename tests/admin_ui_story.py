@@ -13,7 +13,7 @@ from typing import Any
 from sqlmodel import Session
 
 from controlplane.lifecycle import AlertState, RolloutState, RunState, VersionState
-from controlplane.rules import Decision, Reason
+from controlplane.rules.decide import Decision, Reason
 from controlplane.store import Store
 from controlplane.tables import (
     Alert,

@@ -9,8 +9,8 @@ import httpx
 from fastapi.testclient import TestClient
 from sqlmodel import Session, SQLModel
 
+from controlplane.access.auth import Authenticator, digest_of_token, new_token
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator, digest_of_token, new_token
 from controlplane.client import ControlClient
 from controlplane.replayclock import ReplayClock
 from controlplane.tables import DecisionRecord, Firing

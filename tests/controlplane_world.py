@@ -14,13 +14,13 @@ import pandas as pd
 
 from bundle.blobs import BlobStore
 from bundle.manifest import Manifest
-from controlplane.monitoring import Watch, reconcile_windows
-from controlplane.reconcile import Reconciler
+from controlplane.loop.monitoring import Watch, reconcile_windows
+from controlplane.loop.reconcile import Reconciler
+from controlplane.loop.trainer import MemoryTrainer
+from controlplane.loop.triggers import ask
+from controlplane.loop.work import CrashPoint
 from controlplane.store import Store, open_engine
 from controlplane.tables import ScoredWindow, TrainingRun, Version
-from controlplane.trainer import MemoryTrainer
-from controlplane.triggers import ask
-from controlplane.work import CrashPoint
 from observability.events import LabelEvent, PredictionEvent
 from observability.ids import new_id, sample_key
 from observability.monitors import DriftVerdict, ErrorMetrics, ErrorVerdict, FeatureDrift, QualityVerdict, WindowVerdict

@@ -12,12 +12,12 @@ from sqlmodel import Session, SQLModel, col, func, select
 from bench.crash_stage.plan import EVERY, RULE, START, Plan
 from bundle.blobs import BlobStore
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY
-from controlplane.reconcile import Reconciler
+from controlplane.loop.reconcile import Reconciler
+from controlplane.loop.trainer import MemoryTrainer
+from controlplane.loop.triggers import ask
 from controlplane.replayclock import ReplayClock
 from controlplane.store import Store, open_engine
 from controlplane.tables import Firing, TrainingRun, Version
-from controlplane.trainer import MemoryTrainer
-from controlplane.triggers import ask
 from observability.durations import format_duration
 from pipeline.contract.training import DatasetManifest, Made, Parity, TrainingReport
 from tests.controlplane_world import RECIPE, MemoryLines, gate_blob, spec

@@ -22,12 +22,12 @@ from bench.crash_stage.plan import Plan
 from bundle.blobs import BlobStore
 from bundle.home import Home
 from controlplane.errors import StaleEpoch
-from controlplane.reconcile import Reconciler
+from controlplane.loop.reconcile import Reconciler
+from controlplane.loop.trainer import STARTED_FILE, SubprocessTrainer
+from controlplane.loop.work import CrashPoint
 from controlplane.replayclock import ReplayClock
 from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun
-from controlplane.trainer import STARTED_FILE, SubprocessTrainer
-from controlplane.work import CrashPoint
 from pipeline.contract.training import TrainingRequest
 
 STAND_IN: Final = (sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py")))

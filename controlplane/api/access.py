@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field, StringConstraints
 
+from controlplane.access.callers import ROLES, Role
+from controlplane.access.tokens import mint
 from controlplane.api.acting import act_of, caller_of
 from controlplane.api.paging import ThePage, read_cursor
 from controlplane.api.parts import Asked, Sentence, TheParts
-from controlplane.callers import ROLES, Role
 from controlplane.errors import Refused
-from controlplane.tokens import mint
 from controlplane.views import View
 from controlplane.words import one_line
 from observability.clock import SystemClock

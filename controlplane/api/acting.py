@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from controlplane.acts import Act
-from controlplane.callers import Caller
+from controlplane.access.acts import Act
+from controlplane.access.callers import Caller
 
 
 def caller_of(request: Request) -> Caller:

@@ -12,9 +12,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from controlplane.access.auth import is_open
 from controlplane.api.examples import EXAMPLES
 from controlplane.api.idempotency import SHOWN_ONCE
-from controlplane.auth import is_open
 from controlplane.views import ErrorView
 
 Json = dict[str, Any]

@@ -20,13 +20,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controlplane.access.auth import SAFE, Authenticator, is_open, is_plain, required_scope
+from controlplane.access.callers import Caller, demand
+from controlplane.access.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
+from controlplane.access.throttle import Network, address_of
 from controlplane.api.bodies import again, burden, whole
 from controlplane.api.failures import failure, of_error
-from controlplane.auth import SAFE, Authenticator, is_open, is_plain, required_scope
-from controlplane.callers import Caller, demand
 from controlplane.errors import ControlPlaneError, Forbidden, Unauthenticated
-from controlplane.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
-from controlplane.throttle import Network, address_of
 from observability.ids import new_id
 
 LOG: Final = logging.getLogger(__name__)

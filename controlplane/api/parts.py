@@ -11,9 +11,9 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from bundle.blobs import BlobStore
-from controlplane.auth import Authenticator
+from controlplane.access.auth import Authenticator
+from controlplane.access.throttle import Network
 from controlplane.store import Store
-from controlplane.throttle import Network
 from observability.clock import Clock
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from controlplane.api.acting import act_of
 from controlplane.api.history import Key
 from controlplane.api.parts import Asked, KnownModel, Reason, Sentence, TheModel, TheParts
-from controlplane.triggers import ask
+from controlplane.loop.triggers import ask
 from controlplane.views import RunView
 from controlplane.words import one_line
 

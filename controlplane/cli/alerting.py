@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from controlplane.cli.calling import AsJson, Home, IfMatch, Limit, State, Why, client_of, instant, plain, say
-from controlplane.showing import show_listing, show_one
+from controlplane.cli.showing import show_listing, show_one
 from controlplane.views import AlertView
 
 alerts = typer.Typer(no_args_is_help=True, help="Alerts: what a person should know.")

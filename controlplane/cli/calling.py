@@ -13,8 +13,8 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 
+from controlplane.access.credentials import read_credentials
 from controlplane.client import ControlClient
-from controlplane.credentials import read_credentials
 from controlplane.errors import Unreachable
 from controlplane.settings import Settings
 

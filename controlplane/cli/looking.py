@@ -24,7 +24,7 @@ from controlplane.cli.calling import (
     plain,
     say,
 )
-from controlplane.showing import show_listing, show_one, show_statuses, told_change
+from controlplane.cli.showing import show_listing, show_one, show_statuses, told_change
 from controlplane.views import Status
 
 

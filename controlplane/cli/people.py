@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from controlplane.cli.calling import AsJson, Home, Limit, Why, client_of, instant, plain, say
+from controlplane.cli.showing import show_listing, show_one
 from controlplane.errors import Refused
-from controlplane.showing import show_listing, show_one
 
 tokens = typer.Typer(no_args_is_help=True, help="Tokens: who may call.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log: who did what, and why.")

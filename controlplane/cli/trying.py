@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from controlplane.cli.calling import AsJson, Home, Since, client_of, instant, plain, say
-from controlplane.showing import cell, number, show_listing, when
+from controlplane.cli.showing import cell, number, show_listing, when
 from pipeline.contract.specfile import read_recipe
 
 rules = typer.Typer(no_args_is_help=True, help="Rules, before they are applied.")

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
-from controlplane.egress import Egress, read_allowed
+from controlplane.access.safety import weakness
 from controlplane.errors import EgressRefused, Unsafe
 from controlplane.notifying.alertmanager import Alertmanager
 from controlplane.notifying.channels import Channel, Links
+from controlplane.notifying.egress import Egress, read_allowed
 from controlplane.notifying.webhook import Webhook
-from controlplane.safety import weakness
 from controlplane.settings import Settings
 from controlplane.store import Store
 from observability.clock import Clock, SystemClock

@@ -13,11 +13,11 @@ from datetime import timedelta
 from typing import Final
 
 from controlplane.errors import EgressRefused, NotDelivered
+from controlplane.loop.work import CrashPoint
 from controlplane.notifying.backoff import delay
 from controlplane.notifying.channels import Channel
 from controlplane.store import Store
 from controlplane.tables import Notification
-from controlplane.work import CrashPoint
 
 LOG: Final = logging.getLogger(__name__)
 #: of what is claimed: a pass begins no request in its second half, and each request ends long before the lease does

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from controlplane.egress import Egress
 from controlplane.notifying.channels import Links
+from controlplane.notifying.egress import Egress
 from controlplane.tables import Notification
 from observability.clock import Clock
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from bundle.home import Home
+from controlplane.access.credentials import Credentials, ensure_credentials
 from controlplane.client import ControlClient
-from controlplane.credentials import Credentials, ensure_credentials
 from controlplane.replay.drive import Pace, Replay, is_busy
 from controlplane.replay.narrator import Narrator
 from controlplane.replay.rows import ReplayRow

@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from controlplane.client import ControlClient
-from controlplane.gate import GateReason
+from controlplane.promotion.gate import GateReason
 from controlplane.replay.traffic import Traffic
-from controlplane.rules import Reason
+from controlplane.rules.decide import Reason
 
 #: facts that are looked at, newest first, whenever something may have happened
 RECENT = 20

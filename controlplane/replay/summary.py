@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from controlplane.gate import GateRows, measure, roc_auc
+from controlplane.promotion.gate import GateRows, measure, roc_auc
 from controlplane.replay.rows import Answer
 from pipeline.contract.promotionspec import Gate
 

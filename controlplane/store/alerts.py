@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.alerts import AlertFacts, AlertName, Holding, Patience, holding, labels_of, outbox_holding
 from controlplane.errors import Conflict, NotFound, Refused
 from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, advance

@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select, update
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import AnswerLost, Changed, KeyBusy, KeyReused
 from controlplane.store.database import Database
 from controlplane.tables import Answer, Json, Model

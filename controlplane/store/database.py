@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, SQLModel, col, create_engine, select, update
 
-from controlplane.acts import GENESIS, Act, chained
+from controlplane.access.acts import GENESIS, Act, chained
 from controlplane.errors import Busy
 from controlplane.migrations import Migrated, migrate, require_schema
 from controlplane.tables import AuditEntry, AuditHead, Json, Model, OutboxEntry

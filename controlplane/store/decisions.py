@@ -9,9 +9,9 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from controlplane.acts import Act
-from controlplane.facts import Decision
+from controlplane.access.acts import Act
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState
+from controlplane.rules.facts import Decision
 from controlplane.store.judging import Judging
 from controlplane.store.levels import SaidLast, said
 from controlplane.tables import DecisionRecord, Firing, Model, TrainingRun, Version

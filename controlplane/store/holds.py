@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, or_, select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import NotFound, Refused
 from controlplane.store.database import Database
 from controlplane.tables import Hold, Json, Model

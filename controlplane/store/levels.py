@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, and_, or_, select
 from sqlmodel import Session
 
-from controlplane.budget import DAY, MONTH, Spent
-from controlplane.facts import Reason, WindowRule
+from controlplane.rules.budget import DAY, MONTH, Spent
+from controlplane.rules.facts import Reason, WindowRule
 from controlplane.store import questions
 from controlplane.store.database import Database
 from controlplane.store.questions import NEWEST, ORDER, WINDOWS

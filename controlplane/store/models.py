@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import NotFound
 from controlplane.store.database import Database
 from controlplane.tables import AuditEntry, Json, Model, ReplayTime, ScheduleStart, Ticked

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, or_, select, update
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
+from controlplane.access.tokens import Minted, is_live
 from controlplane.errors import NameTaken, NotFound
 from controlplane.store.trail import Trail
 from controlplane.tables import AuditHead, Failure, Json, SignIn, Token
-from controlplane.tokens import Minted, is_live
 from observability.ids import new_id
 
 #: `created_by` of tokens that stand in the credentials file

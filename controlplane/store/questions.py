@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Select, and_, bindparam, case, exists, func, or_, select, union_all, update
 
-from controlplane.facts import Reason
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, VersionState
+from controlplane.rules.facts import Reason
 from controlplane.store.reading import table_of
 from controlplane.tables import (
     DecisionRecord,

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from controlplane.errors import Conflict, NotFound
 from controlplane.lifecycle import ROLLOUT_TRANSITIONS, VERSION_TRANSITIONS, RolloutState, VersionState, advance
-from controlplane.rollout import Step, StepReason
+from controlplane.promotion.rollout import Step, StepReason
 from controlplane.store.database import Database
 from controlplane.store.holds import ROLLOUT
 from controlplane.tables import Comparison, Hold, Json, Model, Rollout, Version

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel import Session, col, func, or_, select, update
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import NotFound, RunEnded, StaleEpoch
 from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
 from controlplane.store.database import Database, database_now, lease_end

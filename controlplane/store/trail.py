@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlmodel import col, select
 
-from controlplane.acts import GENESIS
-from controlplane.audit import Broken, Verdict, first_broken
+from controlplane.access.acts import GENESIS
+from controlplane.access.audit import Broken, Verdict, first_broken
 from controlplane.store.database import Database
 from controlplane.tables import AuditEntry, AuditHead
 

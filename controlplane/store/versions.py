@@ -11,9 +11,8 @@ from typing import Final
 from sqlalchemy import text, union
 from sqlmodel import Session, col, select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import Conflict, Frozen, NothingToRollBackTo
-from controlplane.gate import GateVerdict
 from controlplane.lifecycle import (
     VERSION_TRANSITIONS,
     IllegalTransition,
@@ -21,7 +20,8 @@ from controlplane.lifecycle import (
     VersionState,
     advance,
 )
-from controlplane.rollout import FailedLoad, Step, StepReason, Waiting, observe_fleet, promotion, waits_for
+from controlplane.promotion.gate import GateVerdict
+from controlplane.promotion.rollout import FailedLoad, Step, StepReason, Waiting, observe_fleet, promotion, waits_for
 from controlplane.store.rollouts import (
     Rollouts,
     frozen_by,

@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import col, select, update
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import Busy, StaleEpoch
 from controlplane.lifecycle import RunState
-from controlplane.outbox import publish
+from controlplane.loop.outbox import publish
 from controlplane.store import Store, open_engine
 from controlplane.store.database import connect, database_now
 from controlplane.tables import AuditEntry, AuditHead, Instance, OutboxEntry, TrainingRun

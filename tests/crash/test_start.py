@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from bundle.home import Home
-from controlplane import trainer as trainers
-from controlplane.trainer import SubprocessTrainer
+from controlplane.loop import trainer as trainers
+from controlplane.loop.trainer import SubprocessTrainer
 from observability.clock import SystemClock
 from observability.ids import new_id
 from pipeline.contract.training import TrainingRequest

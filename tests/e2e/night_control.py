@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bundle.blobs import BlobStore
 from controlplane.alerts import Patience
+from controlplane.loop.reconcile import Reconciler
+from controlplane.loop.scheduler import Ticker
 from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.deliverer import Deliverer
-from controlplane.reconcile import Reconciler
 from controlplane.replayclock import ReplayClock
-from controlplane.scheduler import Ticker
 from controlplane.settings import Settings
 from controlplane.store import Store, open_engine
 from pipeline.contract.training import TrainingReport

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from controlplane.lifecycle import VersionState
+from controlplane.loop.triggers import ask
 from controlplane.notifying.webhook import signature
 from controlplane.store import Store
 from controlplane.tables.columns import EPOCH
-from controlplane.triggers import ask
 from observability.clock import SystemClock
 from observability.windows import Cursor, Window
 from pipeline.contract.training import Failure, TrainingReport

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from controlplane.acts import Act
-from controlplane.alerting import reconcile_alerts
+from controlplane.access.acts import Act
 from controlplane.alerts import Patience
 from controlplane.errors import Conflict, Refused
 from controlplane.lifecycle import AlertState
+from controlplane.loop.alerting import reconcile_alerts
+from controlplane.loop.triggers import apply_rules
 from controlplane.store import Store, open_engine
-from controlplane.triggers import apply_rules
 from observability.clock import SystemClock
 from pipeline.contract.training import Failure
 from tests.controlplane_world import DRIFT, MODEL, FakeClock, World, spec

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from fastapi.testclient import TestClient
 
+from controlplane.access.auth import Authenticator, digest_of_token, new_token
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator, digest_of_token, new_token
 from controlplane.client import ControlClient
 from controlplane.errors import Unreachable
 from controlplane.replayclock import ReplayClock

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlmodel import Session, select
 
-from controlplane.hooks import ID, SIGNATURE, TIMESTAMP, sign
+from controlplane.access.hooks import ID, SIGNATURE, TIMESTAMP, sign
 from controlplane.lifecycle import AlertState
 from controlplane.tables import Alert, AuditEntry
 from observability.ids import new_id

@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from controlplane import api, listings, trials, views
+from controlplane.access.auth import is_open
 from controlplane.api.document import TAGS, operations
 from controlplane.api.examples import EXAMPLES
-from controlplane.auth import is_open
 from controlplane.views import ErrorView
 from tests.api_client import api_of
 from tests.controlplane_world import World

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlmodel import Session, select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.store.answers import CARRIED_OUT, used_key
 from controlplane.tables import Answer
 from observability.ids import new_id

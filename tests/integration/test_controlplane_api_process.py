@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from bundle.home import Home
+from controlplane.access.credentials import read_credentials
 from controlplane.client import ControlClient
-from controlplane.credentials import read_credentials
 from tests.controlplane_world import MODEL, RECIPE, spec
 
 

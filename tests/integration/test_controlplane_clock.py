@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controlplane.schedule import latest_due, next_due
+from controlplane.rules.schedule import latest_due, next_due
 from pipeline.contract.training import Failure
 from tests.controlplane_world import MODEL, START, World, spec
 

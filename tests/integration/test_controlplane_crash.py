@@ -19,9 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 from bundle.blobs import BlobStore
 from bundle.home import Home
-from controlplane.reconcile import Reconciler
+from controlplane.loop.reconcile import Reconciler
 from controlplane.store import Store, open_engine
-from controlplane.trainer import SubprocessTrainer
+from controlplane.loop.trainer import SubprocessTrainer
 from tests.controlplane_world import FakeClock, MemoryLines
 
 folder, point = Path(sys.argv[1]), sys.argv[2]

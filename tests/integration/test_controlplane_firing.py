@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from controlplane.rules import Decision, Reason
+from controlplane.loop.triggers import fire
+from controlplane.rules.decide import Decision, Reason
 from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun
-from controlplane.triggers import fire
 from pipeline.contract.training import Failure
 from tests.controlplane_world import MODEL, START, World
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import NotFound, Refused
 from controlplane.tables import AuditEntry
 from tests.controlplane_world import MODEL, START, World

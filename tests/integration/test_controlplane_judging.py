@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, update
 
-from controlplane.deciding import reconcile_rules
+from controlplane.loop.deciding import reconcile_rules
+from controlplane.loop.triggers import apply_rules
 from controlplane.store.levels import CHANGED_AT_MOST, Asleep, question_of
 from controlplane.store.models import _due
 from controlplane.store.questions import changed
 from controlplane.tables import Model, ScoredWindow
-from controlplane.triggers import apply_rules
 from pipeline.contract.training import Failure
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, WEEKLY, World, spec
 

@@ -11,9 +11,9 @@ from sqlalchemy import event, text
 from sqlmodel import Session
 
 from controlplane.alerts import Patience
-from controlplane.boundary import apart
 from controlplane.errors import Busy
 from controlplane.lifecycle import VersionState
+from controlplane.loop.boundary import apart
 from controlplane.store import Store, open_engine
 from controlplane.store.answers import Expected, expected
 from controlplane.tables import DecisionRecord, Version

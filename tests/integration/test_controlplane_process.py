@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from bundle.home import Home
+from controlplane.access.credentials import read_credentials
+from controlplane.access.hooks import ID, SIGNATURE, TIMESTAMP, sign
 from controlplane.client import ControlClient
-from controlplane.credentials import read_credentials
-from controlplane.hooks import ID, SIGNATURE, TIMESTAMP, sign
 from observability.ids import new_id
 from tests.controlplane_world import MODEL, RECIPE, spec
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlmodel import select
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
+from controlplane.access.hooks import ID, SIGNATURE, TIMESTAMP, secret_of, sign
 from controlplane.errors import BadSignature, NotFound, Refused, RunActive, TooLong
-from controlplane.hooks import ID, SIGNATURE, TIMESTAMP, secret_of, sign
 from controlplane.receiving import BODY_LIMIT, receive_hook, renew_hook_secret
 from controlplane.store import Store, open_engine
 from controlplane.tables import AuditEntry

@@ -231,7 +231,7 @@ def test_one_model_whose_spec_cannot_be_read_does_not_stop_the_others(world, cap
     assert "default/other" in caplog.text
 
 
-@pytest.mark.parametrize("broken", ["controlplane.promoting.judge", "controlplane.promoting._roll_out"])
+@pytest.mark.parametrize("broken", ["controlplane.loop.promoting.judge", "controlplane.loop.promoting._roll_out"])
 def test_a_version_that_cannot_take_its_step_stops_no_other_and_no_rule(world, monkeypatch, caplog, broken):
     def fail(*_: object) -> None:
         raise KeyError("label_mismatches")

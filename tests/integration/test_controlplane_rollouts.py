@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from sqlmodel import select
 
-from controlplane.acts import Act
-from controlplane.boundary import apart
-from controlplane.comparing import compare_rollouts
+from controlplane.access.acts import Act
 from controlplane.errors import Conflict, Frozen
 from controlplane.lifecycle import ROLLOUT_TRANSITIONS, IllegalTransition, RolloutState, VersionState
+from controlplane.loop.boundary import apart
+from controlplane.loop.comparing import compare_rollouts
 from controlplane.store import Store, open_engine
 from controlplane.tables import AuditEntry, Model, Rollout, Version
 from observability.ports import LogStoreUnavailable, Paired

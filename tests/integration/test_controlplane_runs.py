@@ -8,12 +8,12 @@ from threading import Thread
 import pytest
 from sqlmodel import select, update
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
 from controlplane.errors import RunEnded, StaleEpoch
 from controlplane.lifecycle import RunState
+from controlplane.loop.trainer import MemoryTrainer
 from controlplane.store import Store, open_engine
 from controlplane.tables import AuditEntry, TrainingRun
-from controlplane.trainer import MemoryTrainer
 from pipeline.contract.training import Failure, Phase, Progress, TrainingReport
 from tests.controlplane_world import MODEL, RECIPE, START, FakeClock, World, spec
 

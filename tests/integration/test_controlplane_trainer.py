@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from bundle.home import Home
-from controlplane.ports import Trainer
-from controlplane.trainer import ERROR_FILE, STARTED_FILE, MemoryTrainer, SubprocessTrainer
+from controlplane.loop.ports import Trainer
+from controlplane.loop.trainer import ERROR_FILE, STARTED_FILE, MemoryTrainer, SubprocessTrainer
 from observability.ids import new_id
 from pipeline.contract.training import Failure, Progress, TrainingReport, TrainingRequest
 from tests.controlplane_world import RECIPE, START, spec

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from controlplane import trying
 from controlplane.errors import NotFound, SpecRefused
+from controlplane.rules import trying
 from controlplane.trials import try_rule
 from pipeline.contract.training import Failure, TrainingReport
 from tests.controlplane_world import DRIFT, MODEL, START, WEEKLY, World, spec

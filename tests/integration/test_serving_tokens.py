@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import uvicorn
 
+from controlplane.access.auth import Authenticator
+from controlplane.access.tokens import Minted, mint
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator
-from controlplane.tokens import Minted, mint
 from tests.controlplane_world import World
 from tests.serving_harness import ServingProcess, free_port, serving, wait_until
 

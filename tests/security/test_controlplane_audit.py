@@ -12,14 +12,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from controlplane.acts import GENESIS, Act
+from controlplane.access.acts import GENESIS, Act
+from controlplane.access.audit import first_broken
+from controlplane.access.auth import Authenticator
+from controlplane.access.tokens import mint
 from controlplane.api import Parts, create_app
 from controlplane.api.audit import NDJSON, EntryView
-from controlplane.audit import first_broken
-from controlplane.auth import Authenticator
 from controlplane.store import Store, open_engine
 from controlplane.store.trail import Wanted
-from controlplane.tokens import mint
 from tests.controlplane_world import World
 
 

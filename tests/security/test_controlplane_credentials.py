@@ -9,8 +9,8 @@ import stat
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from controlplane.auth import Authenticator, digest_of_token
-from controlplane.credentials import CredentialsBroken, ensure_credentials, let_in, read_credentials
+from controlplane.access.auth import Authenticator, digest_of_token
+from controlplane.access.credentials import CredentialsBroken, ensure_credentials, let_in, read_credentials
 from controlplane.errors import Unauthenticated
 from tests.controlplane_world import World
 

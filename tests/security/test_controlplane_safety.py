@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from controlplane.auth import Authenticator
-from controlplane.credentials import ensure_credentials, installation_key, let_in
+from controlplane.access.auth import Authenticator
+from controlplane.access.credentials import ensure_credentials, installation_key, let_in
+from controlplane.access.safety import refuse_unsafe, weakness
 from controlplane.errors import Unauthenticated, Unsafe
-from controlplane.safety import refuse_unsafe, weakness
 from controlplane.settings import Settings
 from tests.controlplane_world import World
 

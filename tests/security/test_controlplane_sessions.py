@@ -11,14 +11,14 @@ from fastapi.testclient import TestClient
 from sqlmodel import select
 from starlette.requests import Request
 
+from controlplane.access.auth import Authenticator
+from controlplane.access.sessions import COOKIE, IDLE, LONGEST, Sessions, check_csrf
+from controlplane.access.tokens import mint
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator
 from controlplane.errors import Forbidden, Unauthenticated
 from controlplane.processes import admin_pages
-from controlplane.sessions import COOKIE, IDLE, LONGEST, Sessions, check_csrf
 from controlplane.store import Store
 from controlplane.tables import AuditEntry, SignIn
-from controlplane.tokens import mint
 from observability.ids import new_id
 from tests.controlplane_world import MODEL, FakeClock, World
 

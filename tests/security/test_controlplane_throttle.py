@@ -11,13 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import func, select
 
+from controlplane.access.auth import Authenticator
+from controlplane.access.throttle import HOUR, MINUTE, Throttle, address_of
+from controlplane.access.tokens import mint
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator
 from controlplane.errors import TooManyAttempts, Unauthenticated
 from controlplane.store import Store, open_engine
 from controlplane.tables import Failure
-from controlplane.throttle import HOUR, MINUTE, Throttle, address_of
-from controlplane.tokens import mint
 from tests.controlplane_world import FakeClock, World
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

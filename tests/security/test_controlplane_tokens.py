@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi.testclient import TestClient
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
+from controlplane.access.auth import Authenticator, digest_of_token, new_token
+from controlplane.access.callers import ROLES
+from controlplane.access.tokens import account_of, mint
 from controlplane.api import Parts, create_app
 from controlplane.api.fleet import desired_state
-from controlplane.auth import Authenticator, digest_of_token, new_token
-from controlplane.callers import ROLES
 from controlplane.errors import NameTaken, Unauthenticated
 from controlplane.store import Store, open_engine
-from controlplane.tokens import account_of, mint
 from serving.access import Access
 from serving.desired import DesiredState
 from serving.errors import Refused

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpcore
 import pytest
 
-from controlplane.egress import Egress, is_public, read_allowed
 from controlplane.errors import EgressRefused, NotDelivered
+from controlplane.notifying.egress import Egress, is_public, read_allowed
 
 NAME = "hooks.example.com"
 #: as a resolver may give them, and as people write them to get around a list of forbidden ones

@@ -22,7 +22,7 @@ import pytest
 
 from bundle.blobs import BlobStore
 from bundle.home import Home
-from controlplane.credentials import read_credentials
+from controlplane.access.credentials import read_credentials
 from tests.serving_harness import LABELS, PREDICT, ROW, TOKEN, control_plane, free_port, serving, wait_until
 from tests.versions import make_version
 

@@ -10,14 +10,14 @@ from fastapi.testclient import TestClient
 from sqlmodel import select
 from starlette.routing import Route
 
-from controlplane.acts import Act
+from controlplane.access.acts import Act
+from controlplane.access.auth import Authenticator, digest_of_token
+from controlplane.access.sessions import COOKIE
+from controlplane.access.tokens import mint
 from controlplane.api import Parts, create_app
-from controlplane.auth import Authenticator, digest_of_token
 from controlplane.lifecycle import AlertState
-from controlplane.sessions import COOKIE
 from controlplane.store.trail import Wanted
 from controlplane.tables import AuditEntry, Hold, TrainingRun
-from controlplane.tokens import mint
 from controlplane.ui.actions import OF_ALERTS, OF_MODELS
 from controlplane.ui.pages import _routes, mount
 from controlplane.ui.web import SECURITY_HEADERS

@@ -26,15 +26,15 @@ from controlplane.alerts import (
     labels_of,
     outbox_holding,
 )
-from controlplane.egress import Egress, read_allowed
 from controlplane.errors import EgressRefused, NotDelivered, Unsafe
-from controlplane.facts import Reason
 from controlplane.lifecycle import RolloutState
 from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.backoff import LONGEST, delay
 from controlplane.notifying.deliverer import Deliverer
+from controlplane.notifying.egress import Egress, read_allowed
 from controlplane.notifying.webhook import signature
-from controlplane.rollout import StepReason
+from controlplane.promotion.rollout import StepReason
+from controlplane.rules.facts import Reason
 from controlplane.settings import Settings
 from controlplane.tables import Notification
 from tests.controlplane_world import START

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from controlplane.gate import METRICS, GateReason, GateRows, draws, judge, measure
+from controlplane.promotion.gate import METRICS, GateReason, GateRows, draws, judge, measure
 from pipeline.contract.promotionspec import Gate
 
 NAMES = sorted(METRICS)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.blobs import BlobStore
-from controlplane.gate import GateReason, GateRows, calibration_error, judge
-from controlplane.gaterows import read_gate_rows
+from controlplane.promotion.gate import GateReason, GateRows, calibration_error, judge
+from controlplane.promotion.gaterows import read_gate_rows
 from pipeline.contract.promotionspec import Gate, RolloutPlan
 from pipeline.contract.training import TrainingRequest
 from pipeline.evaluate import calibration_error as as_the_run_reports_it

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from controlplane.access.hooks import ID, SIGNATURE, TIMESTAMP, secret_of, sign, verify
 from controlplane.errors import BadSignature
-from controlplane.hooks import ID, SIGNATURE, TIMESTAMP, secret_of, sign, verify
 
 SECRET = secret_of(b"k" * 32, "default/tweets", 1)
 SENT = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.hours import changes_at, is_active
+from controlplane.rules.hours import changes_at, is_active
 from pipeline.contract.rulespec import DAYS, ActiveHours
 
 FRIDAY = datetime(2021, 1, 1, tzinfo=UTC)

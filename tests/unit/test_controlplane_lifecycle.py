@@ -21,7 +21,7 @@ from controlplane.lifecycle import (
     VersionState,
     advance,
 )
-from controlplane.rollout import FailedLoad, Loaded, RolloutFacts, Waiting, next_step, tripped
+from controlplane.promotion.rollout import FailedLoad, Loaded, RolloutFacts, Waiting, next_step, tripped
 from pipeline.contract.promotionspec import Canary, Guards, RolloutPlan, Shadow
 
 NOW = datetime(2021, 1, 9, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from controlplane.rules import Decision, Facts, Reason, WindowFacts, decide, decide_manual
+from controlplane.rules.decide import Decision, Facts, Reason, WindowFacts, decide, decide_manual
 from pipeline.contract.rulespec import Rule
 from tests.controlplane_world import DRIFT, START
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.budget import Spent, overspent
-from controlplane.rules import Held, Reason, decide, decide_all, decide_manual, wakes_at
+from controlplane.rules.budget import Spent, overspent
+from controlplane.rules.decide import Held, Reason, decide, decide_all, decide_manual, wakes_at
 from pipeline.contract.rulespec import Budget
 from tests.controlplane_world import DRIFT, START
 from tests.unit.test_controlplane_rules import DAILY, VOLUME, facts, only, rule, window

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from controlplane.schedule import BadCron, check, latest_due, next_due
+from controlplane.rules.schedule import BadCron, check, latest_due, next_due
 from pipeline.contract.rulespec import ScheduleRule
 from tests.controlplane_world import START
 

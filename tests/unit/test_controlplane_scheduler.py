@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from controlplane.errors import Busy
-from controlplane.scheduler import Ticker
+from controlplane.loop.scheduler import Ticker
 
 
 class Ticking:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-from controlplane.hooks import secret_of, verify
-from controlplane.hygiene import CHECKS
-from controlplane.rules import Reason
+from controlplane.access.hooks import secret_of, verify
+from controlplane.rules.decide import Reason
+from controlplane.rules.hygiene import CHECKS
 from controlplane.trials import try_rule
 from pipeline.contract.spec import ModelSpec
 from pipeline.contract.specfile import read_yaml

@@ -1,0 +1,1 @@
+"""The loop: one tick reads where things stand and takes a step with each; one pass of the monitor measures."""

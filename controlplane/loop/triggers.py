@@ -1,0 +1,106 @@
+"""From a decision to a firing: what the run is asked is fixed here, in the transaction of the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from controlplane.access.acts import Act
+from controlplane.errors import RunActive
+from controlplane.loop.evidence import gather
+from controlplane.rules.decide import MANUAL, Decision, decide_all, decide_manual, wakes_at
+from controlplane.store import Store, spec_of
+from controlplane.tables import Model, TrainingRun, Version
+from observability.ids import new_id
+from pipeline.contract.spec import ModelSpec
+from pipeline.contract.training import TrainingRequest
+
+#: specs that are kept as they were read
+SPECS_KEPT: Final = 5_000
+_SPECS: Final[dict[str, ModelSpec]] = {}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came of asking a model's rules."""
+
+    #: the run of the one that fired
+    run: TrainingRun | None
+    #: when time alone changes what any of them says
+    wakes_at: datetime
+    #: what the rules about windows were asked, where nothing of it is left to judge
+    question: str | None = None
+
+
+def apply_rules(store: Store, model: Model, now: datetime) -> Applied:
+    """Ask every rule of the model; store what is new. At most one of them fires."""
+    spec = _spec(model)
+    evidence = gather(store, model.id, now, spec.rules, spec.budget)
+    facts, said = evidence.facts, evidence.said
+    decisions = list(decide_all(spec.rules, facts))
+    place = next((place for place, each in enumerate(decisions) if each.outcome == "fire"), len(decisions))
+    before, firing, after = decisions[:place], decisions[place : place + 1], decisions[place + 1 :]
+    store.record_waits(model.id, before, facts.version, now, said)
+    run = fire(store, model, firing[0], now) if firing else None
+    store.record_waits(model.id, after, facts.version, now, said)
+    unsaid = facts.more or (firing and run is None)
+    return Applied(run, wakes_at(spec.rules, facts, decisions), None if unsaid else evidence.question)
+
+
+def _spec(model: Model) -> ModelSpec:
+    """The model's spec, read once for each digest of it."""
+    found = _SPECS.get(model.spec_digest)
+    if found is None:
+        if len(_SPECS) >= SPECS_KEPT:
+            _SPECS.clear()
+        found = _SPECS[model.spec_digest] = spec_of(model)
+    return found
+
+
+def ask(
+    store: Store,
+    model_id: str,
+    request_id: str,
+    reason: str,
+    now: datetime,
+    act: Act | None = None,
+    rule: str = MANUAL,
+) -> TrainingRun:
+    """The run that this request asks for; asking again with the same id gives the same run.
+
+    Raises NotFound, or RunActive where the model is busy: the request may then be repeated later.
+    """
+    model = store.model(model_id)
+    known = store.run_of_cause(model_id, rule, request_id)
+    if known is not None:
+        return known
+    facts = gather(store, model_id, now).facts
+    decision = decide_manual(request_id, reason, facts, rule)
+    run = fire(store, model, decision, now, act) if decision.outcome == "fire" else None
+    run = run or store.run_of_cause(model_id, rule, request_id)
+    if run is None:
+        if decision.outcome == "wait":
+            store.record_wait(model_id, decision, facts.version, now)
+        raise RunActive(f"{facts.busy or 'another rule fired just now'}: ask again when it has ended")
+    return run
+
+
+def fire(store: Store, model: Model, decision: Decision, now: datetime, act: Act | None = None) -> TrainingRun | None:
+    """Store the firing and the run it asks for. None where the cause has fired, or the model is busy."""
+    champion = store.production(model.id)
+    request = training_request(model, champion, decision, now)
+    return store.record_firing(model.id, decision, request, champion.number if champion else None, now, act)
+
+
+def training_request(model: Model, champion: Version | None, decision: Decision, now: datetime) -> TrainingRequest:
+    """What a run is asked: everything it needs, so that it can be repeated whatever happens to the model."""
+    return TrainingRequest(
+        key=new_id(),
+        spec=spec_of(model),
+        recipe=model.recipe,
+        cutoff=now,
+        champion=champion.manifest if champion else None,
+        champion_cutoff=champion.train_until if champion else None,
+        why=f"{decision.reason}: {decision.detail}",
+    )

@@ -1,0 +1,1 @@
+"""How a version comes into production: the gate, and the next step of a rollout, as pure functions."""

@@ -1,0 +1,202 @@
+"""Replays one rule over the past: when it would have fired, and what it would have waited for.
+
+It is asked by the same function as in service. What is assumed: history stays as it was. The versions that went into
+production, the windows and the runs of other rules are those that were; the runs that this rule would have asked for
+take as long as the model's runs took, and nothing comes of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from controlplane.rules.budget import Spent
+from controlplane.rules.decide import decide, wakes_at
+from controlplane.rules.facts import Decision, Facts, WindowFacts, WindowRule
+from pipeline.contract.rulespec import Budget, MetricRule, Rule, VolumeRule
+
+#: so often a rule is asked in one trial; a longer past is tried up to there
+STEPS: Final = 20_000
+#: the shortest run: what waited for it is asked again when it has ended
+INSTANT: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class PastWindow:
+    """A window as the monitor left it."""
+
+    version: int
+    #: its place in the sequence of its version's windows
+    place: tuple[datetime, str]
+    facts: WindowFacts
+    cut_at: datetime
+    #: when its error metrics were settled; None before
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run, of the past or of the trial."""
+
+    asked_at: datetime
+    #: None where it has not ended
+    ended_at: datetime | None
+    cpu_hours: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What is stored of a model's past, as far as a rule looks at it."""
+
+    #: when which version went into production, oldest first
+    promotions: Sequence[tuple[datetime, int]]
+    windows: Sequence[PastWindow]
+    #: without those that the rule of this name asked for: the trial is in its place
+    runs: Sequence[PastRun]
+    budget: Budget = field(default_factory=Budget)
+    #: how long a run takes, and how many processor hours
+    run_length: timedelta = timedelta(0)
+    run_cpu_hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the rule would have said, and when."""
+
+    at: datetime
+    decision: Decision
+
+
+class Replay:
+    """A rule on its way through the past."""
+
+    def __init__(self, rule: Rule, history: History, since: datetime, until: datetime) -> None:
+        self._rule: Rule = rule.model_copy(update={"dry_run": False})
+        self._history, self._since, self._until = history, since, until
+        self._runs = list(history.runs)
+        self._fired: set[tuple[str, str]] = set()
+        self._version: int | None = None
+        self._visible: list[tuple[tuple[datetime, str], PastWindow]] = []
+        self._labelled = 0
+        self._arriving = sorted(self._arrivals(), key=lambda each: each[0])
+        self._arrived = 0
+        #: whether the whole span was tried
+        self.complete = True
+
+    def said(self) -> Iterator[Said]:
+        """Everything that the rule would have said, in order; the same again about a cause is left out."""
+        self._step(self._since)  # what was there before is known, and was another rule's matter
+        said: dict[str, str] = {}
+        for number, at in enumerate(self._instants()):
+            if number >= STEPS:
+                self.complete = False
+                return
+            facts = self._step(at)
+            decisions = list(decide(self._rule, facts))
+            for decision in decisions:
+                if said.get(decision.cause) != decision.reason.name:
+                    said[decision.cause] = decision.reason.name
+                    yield Said(at, decision)
+                if decision.outcome == "fire":
+                    self._fire(at, decision)
+                    break
+            self._wake(wakes_at([self._rule], facts, decisions))
+
+    def _instants(self) -> Iterator[datetime]:
+        """When something changed, or time alone changes an answer; what comes up meanwhile is taken in."""
+        changes = {at for at, _ in self._arriving} | {at for at, _ in self._history.promotions}
+        for run in self._runs:
+            changes |= {run.asked_at, run.ended_at or self._until}
+        self._coming = [at for at in {*changes, self._until} if self._since < at <= self._until]
+        heapq.heapify(self._coming)
+        last = self._since
+        yield last
+        while self._coming:
+            at = heapq.heappop(self._coming)
+            if at > last:
+                last = at
+                yield at
+
+    def _wake(self, at: datetime) -> None:
+        if at <= self._until:
+            heapq.heappush(self._coming, at)
+
+    def _fire(self, at: datetime, decision: Decision) -> None:
+        end = at + max(self._history.run_length, INSTANT)
+        self._fired.add((self._rule.name, decision.cause))
+        self._runs.append(PastRun(at, end, self._history.run_cpu_hours))
+        self._wake(end)
+
+    def _arrivals(self) -> Iterator[tuple[datetime, PastWindow]]:
+        """When the rule can see which window."""
+        labelled = isinstance(self._rule, MetricRule | VolumeRule)
+        for window in self._history.windows:
+            at = window.settled_at if labelled else window.cut_at
+            if at is not None:
+                yield at, window
+
+    def _step(self, at: datetime) -> Facts:
+        """The facts of this instant; the windows that have come since the last one are to be judged."""
+        count = bisect_right(self._history.promotions, at, key=lambda each: each[0])
+        promoted_at, version = self._history.promotions[count - 1] if count else (None, None)
+        if version != self._version:
+            self._version, self._visible, self._labelled = version, [], 0
+        new = set()
+        while self._arrived < len(self._arriving) and self._arriving[self._arrived][0] <= at:
+            window = self._arriving[self._arrived][1]
+            self._arrived += 1
+            if promoted_at is not None and window.version == version and window.cut_at >= promoted_at:
+                insort(self._visible, (window.place, window), key=lambda each: each[0])
+                self._labelled += window.facts.labelled
+                new.add(window.place)
+        if at == self._since:
+            self._leave_out()
+        return self._facts(at, new)
+
+    def _leave_out(self) -> None:
+        """What could have fired before the span begins."""
+        self._fired |= {(self._rule.name, window.facts.id) for _, window in self._visible}
+        if isinstance(self._rule, VolumeRule):
+            reached = self._labelled // self._rule.new_labelled_rows
+            self._fired |= {(self._rule.name, f"v{self._version}:{each}") for each in range(1, reached + 1)}
+
+    def _facts(self, at: datetime, new: set[tuple[datetime, str]]) -> Facts:
+        asked = [run for run in self._runs if run.asked_at <= at]
+        active = any(run.ended_at is None or run.ended_at > at for run in asked)
+        name = self._rule.name
+        return Facts(
+            now=at,
+            version=self._version,
+            in_service_since=self._history.promotions[0][0] if self._version is not None else None,
+            windows={name: self._to_judge(new)},
+            labelled_new=self._labelled,
+            busy="a run is active" if active else None,
+            last_asked_at=max((run.asked_at for run in asked), default=None),
+            schedule_starts={name: self._since},
+            fired=self._fired,
+            budget=self._history.budget,
+            spent=self._spent(asked, at) if self._history.budget != Budget() else Spent(),
+        )
+
+    def _to_judge(self, new: set[tuple[datetime, str]]) -> tuple[WindowFacts, ...]:
+        """The windows that have come, and the newest, each behind those before it that hysteresis looks at."""
+        of = self._rule.hold.of if isinstance(self._rule, WindowRule) else 1
+        judged = {bisect_left(self._visible, place, key=lambda each: each[0]) for place in new}
+        judged |= {len(self._visible) - 1} if self._visible else set()
+        shown = sorted({each for number in judged for each in range(max(0, number - of + 1), number + 1)})
+        windows = ((number, self._visible[number][1]) for number in shown)
+        return tuple(
+            replace(window.facts, judge=number in judged, settled=window.settled_at is not None)
+            for number, window in windows
+        )
+
+    def _spent(self, asked: Sequence[PastRun], at: datetime) -> Spent:
+        ended = [run for run in asked if run.ended_at is not None and run.ended_at <= at]
+        return Spent(
+            tuple(run.asked_at for run in asked),
+            tuple((run.ended_at, run.cpu_hours) for run in ended if run.ended_at is not None),
+        )
