@@ -64,7 +64,7 @@ def _windows(session: Session, model: Model, version: int, since: datetime | Non
     rules = [rule for rule in model.spec.get("rules", ()) if rule["kind"] in WINDOW_KINDS]
     looked = {(rule["monitor"], rule["kind"] == "metric") for rule in rules}
     ids = {key: _newest_windows(session, model.id, version, since, *key) for key in sorted(looked)}
-    said = _said_of(session, model.id, {window for windows in ids.values() for window in windows})
+    said = _said_of(session, model.id, {rule["name"] for rule in rules}, {each for few in ids.values() for each in few})
     found = []
     for rule in rules:
         windows = ids[rule["monitor"], rule["kind"] == "metric"]
@@ -86,10 +86,12 @@ def _newest_windows(
     return list(session.exec(query.order_by(*newest).limit(WINDOWS)).all())
 
 
-def _said_of(session: Session, model: str, windows: set[str]) -> Mapping[tuple[str, str], RuleSaid]:
+def _said_of(session: Session, model: str, rules: set[str], windows: set[str]) -> Mapping[tuple[str, str], RuleSaid]:
     if not windows:
         return {}
-    query = _decisions(model).where(DECISION.c.cause.in_(windows)).order_by(DECISION.c.turn)
+    # The rules are named though the causes would do: the unique index begins with them.
+    of_rules, of_windows = DECISION.c.rule.in_(sorted(rules)), DECISION.c.cause.in_(sorted(windows))
+    query = _decisions(model).where(of_rules, of_windows).order_by(DECISION.c.turn)
     said = session.connection().execute(query)
     return {(row.rule, row.cause): RuleSaid(row.rule, row.kind, row.reason, row.detail) for row in said}
 
