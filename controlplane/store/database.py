@@ -11,12 +11,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event, func, inspect
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import Session, SQLModel, col, create_engine, select, update
 
 from controlplane.access.acts import GENESIS, Act, chained
 from controlplane.errors import Busy
 from controlplane.migrations import Migrated, migrate, require_schema
+from controlplane.store.storable import DUMPERS, storable, written
 from controlplane.tables import AuditEntry, AuditHead, Json, Model, OutboxEntry
 from controlplane.tables.columns import EPOCH, Utc
 from observability.clock import Clock, SystemClock
@@ -24,13 +25,15 @@ from observability.events import ControlKind
 from observability.ids import new_id
 
 BUSY_SECONDS: Final = 30
-#: SQLSTATE of what passes: connection lost, serialization and deadlock, resources, locks, shutting down or starting
-PASSING_STATES: Final = ("08", "40", "53", "55P03", "57")
+#: SQLSTATE of what passes: connection lost, a transaction that stood still for too long, serialization and deadlock,
+#: resources, locks, shutting down or starting
+PASSING_STATES: Final = ("08", "25P03", "40", "53", "55P03", "57")
 #: connections that one process keeps, and as many again for a moment
 POOL_SIZE: Final = 10
-#: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer
+#: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer, and a process that stands
+#: still inside a transaction keeps its locks no longer than a lease lasts
 SESSION: Final = (
-    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=10s"
 )
 
 
@@ -59,13 +62,22 @@ def migrate_database(url: str) -> Migrated:
 def connect(url: str) -> Engine:
     """An engine on whatever schema there is."""
     if not url.startswith("sqlite"):
-        return create_engine(
+        engine = create_engine(
             url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, pool_timeout=BUSY_SECONDS,
-            connect_args={"options": SESSION, "connect_timeout": 10},
+            connect_args={"options": SESSION, "connect_timeout": 10}, json_serializer=written,
         )  # fmt: skip
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        _prepare_postgresql(engine)
+        return engine
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_serializer=written)
     _prepare_sqlite(engine)
     return engine
+
+
+def _prepare_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+        for dumper in DUMPERS:
+            connection.adapters.register_dumper(str, dumper)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -134,6 +146,7 @@ class Database:
         head = head or AuditHead(sequence=0, hash=GENESIS)
         at, sequence = self._wall.now(), head.sequence + 1
         what: dict[str, Any] = {"action": action, "subject": subject, "before": before, "after": after}
+        what = storable(what)  # the hash is of what is kept
         entry = AuditEntry(
             sequence=sequence, at=at, actor=act.actor, token_id=act.token_id, via=act.via, request_id=act.request_id,
             why=act.why, previous=head.hash, hash=chained(head.hash, sequence, at, act, what), **what,
@@ -168,15 +181,17 @@ def lease_end(session: Session, lease: timedelta) -> datetime:
 def _unless_busy() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except DBAPIError as error:
         if is_passing(error):
             raise Busy from error
         raise
 
 
-def is_passing(error: OperationalError) -> bool:
+def is_passing(error: DBAPIError) -> bool:
     """Whether the same may go well the next time: a deadlock, a lock that was not to be had, a lost connection."""
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(PASSING_STATES)
+    if not isinstance(error, OperationalError):
+        return error.connection_invalidated
     return error.connection_invalidated or "locked" in str(error.orig) or not isinstance(error.orig, sqlite3.Error)
