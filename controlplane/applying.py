@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -36,6 +37,8 @@ def apply_spec(
 
 def checked_spec(spec: Mapping[str, Any], recipe: Mapping[str, str], now: datetime) -> ModelSpec:
     """The spec, if it can be used with this recipe. Raises SpecRefused with every problem found."""
+    refuse_unkeepable(spec, "spec")
+    refuse_unkeepable(recipe, "recipe")
     try:
         checked = ModelSpec.model_validate(spec)
     except ValidationError as error:
@@ -53,6 +56,36 @@ def checked_spec(spec: Mapping[str, Any], recipe: Mapping[str, str], now: dateti
             except BadCron as error:
                 raise SpecRefused(str(error), field=f"rules.{rule.name}") from error
     return checked
+
+
+def refuse_unkeepable(said: object, place: str) -> None:
+    """Raises SpecRefused, naming the place, for what no database keeps or no JSON says: NUL, half a pair of UTF-16, a
+    number that is none. It would be refused, or be another, wherever it is read again.
+    """
+    for field, why in _unkeepable(said, place):
+        raise SpecRefused(f"{field}: {why}", field=field)
+
+
+def _unkeepable(said: object, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(said, str) and ("\0" in said or not _is_unicode(said)):
+        yield place, "it holds a character that cannot be kept"
+    elif isinstance(said, float) and not math.isfinite(said):
+        yield place, "it is no finite number"
+    elif isinstance(said, Mapping):
+        for key, value in said.items():
+            yield from _unkeepable(str(key), f"{place}: the name {str(key)!a}")
+            yield from _unkeepable(value, f"{place}.{key}")
+    elif isinstance(said, list | tuple):
+        for number, value in enumerate(said):
+            yield from _unkeepable(value, f"{place}.{number}")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_files(spec: ModelSpec, recipe: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from controlplane.applying import refuse_unkeepable
 from controlplane.errors import SpecRefused
 from controlplane.loop.evidence import window_facts
 from controlplane.rules.facts import WindowRule
@@ -104,6 +105,7 @@ def try_rule(store: Store, model_id: str, declared: Mapping[str, Any], since: da
 
 
 def _checked(declared: Mapping[str, Any], spec: ModelSpec, now: datetime) -> Rule:
+    refuse_unkeepable(declared, "rule")
     try:
         rule = _RULE.validate_python(declared)
         others = tuple(each for each in spec.rules if each.name != rule.name)

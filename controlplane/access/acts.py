@@ -28,9 +28,13 @@ class Act:
 
 
 def chained(previous: str, sequence: int, at: datetime, act: Act, what: dict[str, Any]) -> str:
-    """The hash of an entry: SHA-256 over the one before and everything that the entry says, as canonical JSON."""
+    """The hash of an entry: SHA-256 over the one before and everything that the entry says, as canonical JSON.
+
+    Raises ValueError for a number that JSON does not know: an export could not say it, nor be proved.
+    """
     said = {
         "previous": previous, "sequence": sequence, "at": at.isoformat(), "actor": act.actor, "token_id": act.token_id,
         "via": act.via, "request_id": act.request_id, "why": act.why, **what,
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

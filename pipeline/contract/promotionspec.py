@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from bundle.signature import ColumnName, Frozen
 from observability.durations import Duration
@@ -16,7 +16,7 @@ class NoWorse(Frozen):
 
     metric: ErrorMetric
     #: the lower confidence bound of the improvement must be above minus this
-    margin: float = Field(ge=0)
+    margin: FiniteFloat = Field(ge=0)
 
 
 class SliceCheck(Frozen):
@@ -27,7 +27,7 @@ class SliceCheck(Frozen):
     #: the gate's own metric where none is given
     metric: ErrorMetric | None = None
     #: the upper confidence bound of the improvement must not be below minus this: shown to be worse, it fails
-    margin: float = Field(default=0.02, ge=0)
+    margin: FiniteFloat = Field(default=0.02, ge=0)
     #: values with fewer rows are not judged
     min_rows: int = Field(default=100, ge=20)
     #: so many of the most frequent values are judged
@@ -40,9 +40,9 @@ class Gate(Frozen):
     #: what is compared
     metric: ErrorMetric = "roc_auc"
     #: the lower confidence bound of the improvement must be above this
-    margin: float = 0.0
+    margin: FiniteFloat = 0.0
     #: of the lower bound, one-sided
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    confidence: FiniteFloat = Field(default=0.95, gt=0.5, lt=1)
     #: fewer held-out rows than this prove nothing
     min_rows: int = Field(default=100, ge=20)
     #: draws of the bootstrap
@@ -52,9 +52,9 @@ class Gate(Frozen):
     #: parts of the rows on which it must not be worse
     slices: tuple[SliceCheck, ...] = ()
     #: expected calibration error on the held-out rows, at most
-    max_calibration_error: float | None = Field(default=None, gt=0, le=1)
+    max_calibration_error: FiniteFloat | None = Field(default=None, gt=0, le=1)
     #: milliseconds in which 99 of 100 single rows are scored, on the machine that made the version, at most
-    max_row_ms: float | None = Field(default=None, gt=0)
+    max_row_ms: FiniteFloat | None = Field(default=None, gt=0)
     #: of all its files, at most
     max_bytes: int | None = Field(default=None, gt=0)
     #: a person has to approve it too
@@ -73,7 +73,7 @@ class Shadow(Frozen):
 class Canary(Frozen):
     """The challenger answers a share of the requests."""
 
-    share: float = Field(gt=0, lt=1)
+    share: FiniteFloat = Field(gt=0, lt=1)
     #: answers that both have scored before the next step
     rows: int = Field(default=500, ge=1)
     #: no sooner than this
@@ -84,15 +84,15 @@ class Guards(Frozen):
     """What ends a rollout, or takes a version out of production again while it is watched."""
 
     #: share of the rows that the challenger could not score, at most; judged from 20 rows on
-    error_share: float = Field(default=0.01, ge=0, le=1)
+    error_share: FiniteFloat = Field(default=0.01, ge=0, le=1)
     #: 99th percentile of its milliseconds for a request, as a multiple of the champion's, at most
-    latency_ratio: float | None = Field(default=None, gt=0)
+    latency_ratio: FiniteFloat | None = Field(default=None, gt=0)
     #: shown to be worse than the champion on this metric, it goes; None looks at no metric
     metric: ErrorMetric | None = None
     #: by more than this
-    margin: float = Field(default=0.0, ge=0)
+    margin: FiniteFloat = Field(default=0.0, ge=0)
     #: of the bound, one-sided
-    confidence: float = Field(default=0.99, gt=0.5, lt=1)
+    confidence: FiniteFloat = Field(default=0.99, gt=0.5, lt=1)
     #: fewer labelled rows show nothing
     min_labels: int = Field(default=200, ge=20)
 

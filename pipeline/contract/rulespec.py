@@ -7,7 +7,7 @@ from datetime import time, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
 
 from bundle.signature import ColumnName, Frozen
 from observability.durations import Duration
@@ -114,7 +114,7 @@ class DriftRule(_WindowRule):
 
     kind: Literal["drift"]
     #: from this share of drifted features on
-    drifted_share: float = Field(gt=0, le=1)
+    drifted_share: FiniteFloat = Field(gt=0, le=1)
     #: windows with fewer rows are not judged
     min_rows: int = Field(default=100, ge=1)
 
@@ -124,7 +124,7 @@ class NoveltyRule(_WindowRule):
 
     kind: Literal["novelty"]
     #: from this share of rows on
-    unseen_share: float = Field(gt=0, le=1)
+    unseen_share: FiniteFloat = Field(gt=0, le=1)
     #: the features that are looked at
     features: tuple[ColumnName, ...] = Field(min_length=1)
     min_rows: int = Field(default=100, ge=1)
@@ -161,9 +161,9 @@ class MetricRule(_WindowRule):
     kind: Literal["metric"]
     metric: ErrorMetric
     #: fires when the metric is below this, or ...
-    below: float | None = None
+    below: FiniteFloat | None = None
     #: ... above this
-    above: float | None = None
+    above: FiniteFloat | None = None
     #: windows with fewer labelled rows are not judged
     min_labels: int = Field(default=1, ge=1)
 
@@ -188,4 +188,4 @@ class Budget(Frozen):
     #: runs asked for in the last 24 hours
     runs_per_day: int | None = Field(default=None, ge=1)
     #: processor time of the runs that ended in the last 30 days
-    cpu_hours_per_month: float | None = Field(default=None, gt=0)
+    cpu_hours_per_month: FiniteFloat | None = Field(default=None, gt=0)

@@ -6,7 +6,7 @@ import hashlib
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
 from observability.durations import Duration
@@ -44,7 +44,7 @@ class LabelColumn(Frozen):
 
     column: ColumnName
     #: 1 where the number is above this; without it the column holds 0/1 or true/false
-    above: float | None = None
+    above: FiniteFloat | None = None
 
 
 class Label(Frozen):
@@ -73,7 +73,7 @@ class Training(Frozen):
     #: the latest rows before the cut-off, at most
     rows: int = Field(default=50_000, ge=100)
     #: share of them, the last in time, that is held out to evaluate and to gate
-    holdout: float = Field(default=0.2, gt=0, lt=0.9)
+    holdout: FiniteFloat = Field(default=0.2, gt=0, lt=0.9)
     #: fewer labelled rows before the cut-off make no version
     min_rows: int = Field(default=200, ge=50)
     #: a run that takes longer is ended and has failed
@@ -85,10 +85,10 @@ class DriftCheck(Frozen):
 
     #: Evidently's test for numeric columns, and from (or, for a p-value, below) where a column has drifted
     numeric_method: Literal["ks", "wasserstein", "jensenshannon", "psi"] = "ks"
-    numeric_threshold: float = Field(default=0.001, gt=0)
+    numeric_threshold: FiniteFloat = Field(default=0.001, gt=0)
     #: the same for categorical columns
     categorical_method: Literal["jensenshannon", "psi", "chisquare"] = "jensenshannon"
-    categorical_threshold: float = Field(default=0.1, gt=0)
+    categorical_threshold: FiniteFloat = Field(default=0.1, gt=0)
     #: categories beyond the most frequent ones of both windows are pooled into one
     top_categories: int = Field(default=20, ge=2, le=200)
 
