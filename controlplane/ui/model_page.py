@@ -69,7 +69,6 @@ def model_page(
     firings = {firing.id: firing for firing in reader.firings(model_id, VERSIONS)}
     windows = seen(reversed(reader.windows(model_id, TIMELINE_WINDOWS, name)))
     decisions = reader.decisions(model_id, EACH if asked.every else DECISIONS)
-    runs = views_of(reader.runs(model_id, RUNS), firings, versions, clock.now())
     views = version_views(versions, firings, reader.gate_verdicts(model_id))
     situation = situation_of(reader, spec, views, decisions, now)
     return {
@@ -81,20 +80,36 @@ def model_page(
         "applied_at": model.applied_at,
         "monitor": name,
         "monitors": declared,
-        "timeline": timeline.draw(timeline_of(spec, name, windows, tuple(firings.values()), versions)),
+        **drawn(spec, name, windows, tuple(firings.values()), versions),
+        **decided(decisions, windows, asked.every),
+        "decision_count": reader.decision_count(model_id),
+        "versions": views,
+        "runs": views_of(reader.runs(model_id, RUNS), firings, versions, clock.now()),
+        "loaded": loaded(reader.live_instances(alive), model_id, head.production),
+        "observation": reader.observation(model_id, head.production.number) if head.production else None,
+        "active": is_active(head) or (situation.rollout is not None and situation.rollout.row.ended_at is None),
+    }
+
+
+def drawn(
+    spec: ModelSpec, monitor: str, windows: Sequence[Seen], firings: Sequence[Firing], versions: Sequence[Version]
+) -> dict[str, Any]:
+    """The windows as pictures, with their keys, and the newest as a table."""
+    return {
+        "timeline": timeline.draw(timeline_of(spec, monitor, windows, firings, versions)),
         "triggers": [(trigger, timeline.key_glyph(trigger)) for trigger in dict.fromkeys(TRIGGERS.values())],
         "heat": heatmap.draw(heat_of(spec, windows[-HEAT_WINDOWS:])),
         "steps": [heatmap.key_cell(step, step >= 4) for step in range(len(heatmap.STEPS))],
         "windows": windows[-TABLE_WINDOWS:][::-1],
+    }
+
+
+def decided(decisions: Sequence[DecisionRecord], windows: Sequence[Seen], every: bool) -> dict[str, Any]:
+    """The decisions, one by one or those of one reason together, and which windows they may link to."""
+    return {
+        "decisions": [Turn(each, each.decided_at, 1) for each in decisions] if every else turns_of(decisions),
+        "every": every,
         "window_ids": {window.row.id for window in windows} | cause_windows(decisions),
-        "decisions": [Turn(each, each.decided_at, 1) for each in decisions] if asked.every else turns_of(decisions),
-        "every": asked.every,
-        "decision_count": reader.decision_count(model_id),
-        "versions": views,
-        "runs": runs,
-        "loaded": loaded(reader.live_instances(alive), model_id, head.production),
-        "observation": reader.observation(model_id, head.production.number) if head.production else None,
-        "active": is_active(head) or (situation.rollout is not None and situation.rollout.row.ended_at is None),
     }
 
 

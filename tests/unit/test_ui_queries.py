@@ -5,14 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import event
 
+from bundle.blobs import BlobStore
+from controlplane.access.auth import Authenticator, digest_of_token, new_token
+from controlplane.api import Parts, create_app
 from controlplane.lifecycle import AlertState
+from controlplane.replayclock import ReplayClock
 from controlplane.store import Store, open_engine
 from controlplane.ui.alert_queries import WantedAlerts
 from controlplane.ui.alerts_page import alerts_page, is_late, wanted_of
 from controlplane.ui.fleet_page import PAGE, fleet
 from controlplane.ui.fleet_queries import Wanted
+from controlplane.ui.pages import mount
 from controlplane.ui.paging import Pages
 from controlplane.ui.queries import Reader
 from observability.clock import SystemClock
@@ -122,6 +128,23 @@ def test_a_channel_that_takes_nothing_is_warned_of_with_its_last_error(reader):
     assert not is_late(chat, chat.oldest + timedelta(seconds=30)), "what has just been written is no trouble"
     page = alerts_page(reader, {}, SystemClock().now(), 1)
     assert {each.channel for each in page["undelivered"]} == {"chat", "oncall-webhook"}
+
+
+def test_every_page_is_told_by_both_databases(reader, tmp_path):
+    token = new_token()
+    reader.add_token("root", digest_of_token(token), ["admin"])
+    reader.move_replay_time(NOW)
+    parts = Parts(reader, BlobStore(tmp_path), ReplayClock(reader), Authenticator(reader))
+    client = TestClient(create_app(parts, [mount]), headers={"Authorization": f"Bearer {token}"})
+    window, alert = reader.windows(TWEETS, 1)[0].id, reader.open_alerts(FRAUD)[0].id
+    for path, said in (
+        ("/?q=shop", FRAUD), (f"/models/{RETURNS}", "1\u202f340 of 2\u202f000 rows"),
+        (f"/models/{FRAUD}", "Approve v3"),
+        (f"/models/{TWEETS}/windows/{window}", "threshold"), ("/alerts?state=all", "oncall-webhook"),
+        ("/audit", "The chain is whole"), ("/tokens", "root"), (f"/alerts/{alert}/do/silence", "one hour"),
+    ):  # fmt: skip
+        answer = client.get(path)
+        assert (answer.status_code, said in answer.text) == (200, True), path
 
 
 def test_a_page_that_is_not_there_is_the_last_one():
