@@ -16,6 +16,8 @@ from observability.ids import new_id
 from pipeline.contract.spec import ModelSpec
 from pipeline.contract.training import TrainingRequest
 
+#: how often a model that changed while it was looked at is looked at again in the same tick
+ATTEMPTS: Final = 3
 #: specs that are kept as they were read
 SPECS_KEPT: Final = 5_000
 _SPECS: Final[dict[str, ModelSpec]] = {}
@@ -33,8 +35,10 @@ class Applied:
     question: str | None = None
 
 
-def apply_rules(store: Store, model: Model, now: datetime) -> Applied:
-    """Ask every rule of the model; store what is new. At most one of them fires."""
+def apply_rules(store: Store, model: Model, now: datetime, attempts: int = ATTEMPTS) -> Applied:
+    """Ask every rule of the model; store what is new. At most one of them fires, and only while the model is as it was
+    when it was asked: what changed meanwhile, such as a pause, is looked at first.
+    """
     spec = _spec(model)
     evidence = gather(store, model.id, now, spec.rules, spec.budget)
     facts, said = evidence.facts, evidence.said
@@ -42,7 +46,11 @@ def apply_rules(store: Store, model: Model, now: datetime) -> Applied:
     place = next((place for place, each in enumerate(decisions) if each.outcome == "fire"), len(decisions))
     before, firing, after = decisions[:place], decisions[place : place + 1], decisions[place + 1 :]
     store.record_waits(model.id, before, facts.version, now, said)
-    run = fire(store, model, firing[0], now) if firing else None
+    run = fire(store, model, firing[0], now, seen=model.changes) if firing else None
+    if firing and run is None and attempts > 1:
+        fresh = store.model(model.id)
+        if fresh.changes != model.changes:
+            return apply_rules(store, fresh, now, attempts - 1)
     store.record_waits(model.id, after, facts.version, now, said)
     unsaid = facts.more or (firing and run is None)
     return Applied(run, wakes_at(spec.rules, facts, decisions), None if unsaid else evidence.question)
@@ -86,11 +94,15 @@ def ask(
     return run
 
 
-def fire(store: Store, model: Model, decision: Decision, now: datetime, act: Act | None = None) -> TrainingRun | None:
-    """Store the firing and the run it asks for. None where the cause has fired, or the model is busy."""
+def fire(
+    store: Store, model: Model, decision: Decision, now: datetime, act: Act | None = None, seen: int | None = None
+) -> TrainingRun | None:
+    """Store the firing and the run it asks for. None where the cause has fired, the model is busy, or has changed since
+    it was `seen`.
+    """
     champion = store.production(model.id)
     request = training_request(model, champion, decision, now)
-    return store.record_firing(model.id, decision, request, champion.number if champion else None, now, act)
+    return store.record_firing(model.id, decision, request, champion.number if champion else None, now, act, seen)
 
 
 def training_request(model: Model, champion: Version | None, decision: Decision, now: datetime) -> TrainingRequest:

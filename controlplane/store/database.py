@@ -30,8 +30,8 @@ BUSY_SECONDS: Final = 30
 PASSING_STATES: Final = ("08", "25P03", "40", "53", "55P03", "57")
 #: connections that one process keeps, and as many again for a moment
 POOL_SIZE: Final = 10
-#: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer, and a process that stands
-#: still inside a transaction keeps its locks no longer than a lease lasts
+#: of every session on PostgreSQL: nobody waits for ever, neither for a lock nor for an answer, and a process that
+#: stands still inside a transaction keeps its locks no longer than a lease lasts
 SESSION: Final = (
     "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=10s"
 )

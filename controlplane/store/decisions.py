@@ -73,16 +73,20 @@ class Decisions(Judging):
         parent: int | None,
         now: datetime,
         act: Act | None = None,
+        seen: int | None = None,
     ) -> TrainingRun | None:
         """Store decision, firing, the run it asks for and the event, all or nothing.
 
         None where the cause has fired before, or where the model is busy: the model's row is locked and the schema
-        decides, so any number of tickers may try, whatever causes they have.
+        decides, so any number of tickers may try, whatever causes they have. None too where the model's counter does
+        not stand where it was `seen`: somebody may have paused the rule, and what was decided is of the past.
         """
         for _ in range(ATTEMPTS):
             try:
                 with self._writing() as session:
-                    _lock(session, model_id)
+                    changes = _lock(session, model_id)
+                    if seen is not None and changes != seen:
+                        return None
                     if _busy(session, model_id) or _fired(session, model_id, decision):
                         return None
                     return self._add_firing(session, model_id, decision, request, parent, now, act)
@@ -193,12 +197,12 @@ def _unlike(decisions: Sequence[Decision], known: Mapping[tuple[str, str], SaidL
     return list(new.values())
 
 
-def _lock(session: Session, model_id: str) -> None:
-    """Whoever fires for the model, or ends its run, comes one after the other.
+def _lock(session: Session, model_id: str) -> int | None:
+    """Whoever fires for the model, or ends its run, comes one after the other. How often the model has changed.
 
     The key stays free: whoever inserts a row that refers to the model goes on, or each might wait for the other.
     """
-    session.exec(select(Model.id).where(Model.id == model_id).with_for_update(key_share=True)).first()
+    return session.exec(select(Model.changes).where(Model.id == model_id).with_for_update(key_share=True)).first()
 
 
 def _fired(session: Session, model_id: str, decision: Decision) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import TypeVar
 
 import pytest
 
+from controlplane.loop import triggers
 from controlplane.loop.triggers import fire
 from controlplane.rules.decide import Decision, Reason
 from controlplane.store import Store, open_engine
@@ -120,3 +122,35 @@ def test_nothing_fires_between_the_end_of_a_run_and_the_version_that_it_made(wor
         world.store.reject(MODEL, candidate.number, "a test", START)
 
     assert all(each.rule == "manual" for each in world.store.firings(MODEL))
+
+
+def test_no_rule_fires_behind_a_pause_that_was_answered(world, monkeypatch):
+    version = world.to_production()
+    world.clock.advance(timedelta(days=2))
+    world.window(version.number, 1, drifted_share=1.0)
+    other, really = Store(open_engine(world.database)), triggers.fire
+
+    def paused_first(*asked, **named):
+        other.put_hold(MODEL, "rules", "incident", None, world.clock.now(), "ann")
+        return really(*asked, **named)
+
+    monkeypatch.setattr(triggers, "fire", paused_first)
+    world.tick()
+    assert "drifted" not in {each.rule for each in world.store.firings(MODEL)}
+    assert world.reasons("drifted")[-1] == Reason.WAIT_PAUSED.name
+
+
+def test_a_model_that_changes_without_end_fires_still(world, monkeypatch):
+    version = world.to_production()
+    world.clock.advance(timedelta(days=2))
+    world.window(version.number, 1, drifted_share=1.0)
+    really, noise = triggers.fire, iter(range(2))
+
+    def changed_first(*asked, **named):
+        if (number := next(noise, None)) is not None:
+            world.window(version.number, 2 + number, drifted_share=1.0)
+        return really(*asked, **named)
+
+    monkeypatch.setattr(triggers, "fire", changed_first)
+    world.tick()
+    assert world.store.active_run(MODEL) is not None
