@@ -22,7 +22,8 @@ from controlplane.api.failures import failure, of_error, of_http
 from controlplane.api.hearing import Heard, hear
 from controlplane.errors import Conflict, KeyBusy
 from controlplane.store import Store
-from controlplane.store.answers import CARRIED_OUT, used_key
+from controlplane.store.answers import CARRIED_OUT, Claim, claimed
+from controlplane.tables import Answer
 
 KEY: Final = re.compile(r"[\x21-\x7e]{8,128}")
 REPEATABLE: Final = frozenset({"PUT", "DELETE"})
@@ -56,35 +57,35 @@ class Idempotent:
     async def _once(self, key: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _digest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), body.hex())
         try:
-            claim = self._store.claim_answer
-            known = await to_thread.run_sync(claim, key, asked, scope["method"] in REPEATABLE)
+            ask = self._store.claim_answer
+            claim = await to_thread.run_sync(ask, key, asked, scope["method"] in REPEATABLE)
         except Conflict as error:
             response = of_error(error)
             if isinstance(error, KeyBusy):
                 response.headers["Retry-After"] = "1"
             await response(scope, receive, send)
             return
-        if known is not None:
-            await _again(known.status or 200, known.body)(scope, receive, send)
+        if isinstance(claim, Answer):
+            await _again(claim.status or 200, claim.body)(scope, receive, send)
             return
-        answer = await self._carry_out(key, body, scope, receive, send)
+        answer = await self._carry_out(claim, body, scope, receive, send)
         if answer is not None:
             await answer.send(send)
 
-    async def _carry_out(self, key: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> Heard | None:
-        token, kept = used_key.set(key), False
+    async def _carry_out(self, claim: Claim, body: bytes, scope: Scope, receive: Receive, send: Send) -> Heard | None:
+        token, kept = claimed.set(claim), False
         try:
             answer = await hear(self._app, scope, _said(body, receive), send)
             if answer is not None and answer.status < 300:
                 shown_once = SHOWN_ONCE.match(scope["path"])
                 said = (CARRIED_OUT, None) if shown_once else (answer.status, _json(answer.body))
-                await to_thread.run_sync(self._store.keep_answer, key, *said)
+                await to_thread.run_sync(self._store.keep_answer, claim, *said)
                 kept = True
             return answer
         finally:
-            used_key.reset(token)
+            claimed.reset(token)
             if not kept:
-                await to_thread.run_sync(self._store.release_answer, key)
+                await to_thread.run_sync(self._store.release_answer, claim)
 
 
 def _who(scope: Scope) -> str:

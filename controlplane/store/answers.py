@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, delete, select, update
+from sqlmodel import Session, col, delete, or_, select, update
 
 from controlplane.access.acts import Act
 from controlplane.errors import AnswerLost, Changed, KeyBusy, KeyReused
@@ -37,16 +38,24 @@ class Expected:
     changes: int
 
 
+@dataclass(frozen=True)
+class Claim:
+    """Who works on the request of a key: whoever takes it over claims it anew, and the one before changes nothing."""
+
+    key: str
+    since: datetime
+
+
 #: of the request that is being worked on
 expected: Final[ContextVar[Expected | None]] = ContextVar("expected", default=None)
-used_key: Final[ContextVar[str | None]] = ContextVar("used_key", default=None)
+claimed: Final[ContextVar[Claim | None]] = ContextVar("claimed", default=None)
 
 
 class Answers(Database):
     """Verbs about answers that were given before."""
 
-    def claim_answer(self, key: str, request: str, repeatable: bool) -> Answer | None:
-        """None where this request is to be worked on now; the answer where it was given before.
+    def claim_answer(self, key: str, request: str, repeatable: bool) -> Claim | Answer:
+        """The claim with which this request is to be worked on now; the answer where it was given before.
 
         Raises KeyReused where another request came under the key, KeyBusy while the first is being worked on, and
         AnswerLost where it was carried out, but its answer is not known and it must not be carried out again.
@@ -56,11 +65,11 @@ class Answers(Database):
                 now = self._wall.now()
                 session.exec(delete(Answer).where(col(Answer.recorded_at) < now - KEEP))
                 session.add(Answer(key=key, request=request, recorded_at=now))
-                return None
+                return Claim(key, now)
         except IntegrityError:
             return self._known(key, request, repeatable)
 
-    def _known(self, key: str, request: str, repeatable: bool) -> Answer | None:
+    def _known(self, key: str, request: str, repeatable: bool) -> Claim | Answer:
         with self._plain() as session:
             known, now = session.get(Answer, key), self._wall.now()
             if known is None:
@@ -73,20 +82,20 @@ class Answers(Database):
                 mine = update(Answer).where(col(Answer.key) == key, col(Answer.recorded_at) == known.recorded_at)
                 if session.exec(mine.values(recorded_at=now)).rowcount == 0:
                     raise KeyBusy
-                return None
+                return Claim(key, now)
             if known.status == CARRIED_OUT:
                 raise AnswerLost
             return known
 
-    def keep_answer(self, key: str, status: int, body: Json | None) -> None:
-        """From now on this is the answer."""
+    def keep_answer(self, claim: Claim, status: int, body: Json | None) -> None:
+        """From now on this is the answer, unless somebody took the request over."""
         with self._plain() as session:
-            session.exec(update(Answer).where(col(Answer.key) == key).values(status=status, body=body))
+            session.exec(update(Answer).where(*_held(claim)).values(status=status, body=body))
 
-    def release_answer(self, key: str) -> None:
+    def release_answer(self, claim: Claim) -> None:
         """Nothing was changed: the request may come again under this key. What was carried out stays so."""
         with self._plain() as session:
-            session.exec(delete(Answer).where(col(Answer.key) == key, col(Answer.status).is_(None)))
+            session.exec(delete(Answer).where(*_held(claim), col(Answer.status).is_(None)))
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
@@ -108,5 +117,15 @@ class Answers(Database):
         self, session: Session, act: Act | None, action: str, subject: str, before: Json | None, after: Json | None
     ) -> None:
         super()._audit(session, act, action, subject, before, after)
-        if act is not None and (key := used_key.get()) is not None:
-            session.exec(update(Answer).where(col(Answer.key) == key).values(status=CARRIED_OUT))
+        claim = claimed.get() if act is not None else None
+        if claim is None:
+            return
+        mine = update(Answer).where(*_held(claim)).values(status=CARRIED_OUT)
+        if session.exec(mine).rowcount == 0:  # taken over: the change is made once, by whoever holds it now
+            raise KeyBusy
+
+
+def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """The answer that the claim is for, while nobody else holds it and it is not given."""
+    open_still = or_(col(Answer.status).is_(None), col(Answer.status) == CARRIED_OUT)
+    return col(Answer.key) == claim.key, col(Answer.recorded_at) == claim.since, open_still

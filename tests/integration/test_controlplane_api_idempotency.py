@@ -9,7 +9,8 @@ import pytest
 from sqlmodel import Session, select
 
 from controlplane.access.acts import Act
-from controlplane.store.answers import CARRIED_OUT, used_key
+from controlplane.errors import KeyBusy
+from controlplane.store.answers import CARRIED_OUT, Claim, claimed
 from controlplane.tables import Answer
 from observability.ids import new_id
 from tests.api_client import add, api_of
@@ -121,14 +122,42 @@ def test_what_a_dead_process_left_is_taken_over_after_a_minute(client, world):
 
 def test_a_key_is_used_in_the_transaction_of_the_change(client, world):
     """Whatever happens to the process after the commit, the key tells that the change was made."""
-    add(world, Answer(key="k" * 64, request="r", recorded_at=datetime.now(UTC)))
-    token = used_key.set("k" * 64)
+    now = datetime.now(UTC)
+    add(world, Answer(key="k" * 64, request="r", recorded_at=now))
+    token = claimed.set(Claim("k" * 64, now))
     try:
         act = Act("ana", None, "api", "request", "why")
         world.store.put_hold(MODEL, "rules", "why", None, world.clock.now(), "ana", act)
     finally:
-        used_key.reset(token)
+        claimed.reset(token)
     assert answers(world)[0].status == CARRIED_OUT
+
+
+def test_of_two_that_hold_one_request_one_changes_something(world):
+    """The first stood still for longer than a minute and goes on behind the second."""
+    for _ in range(3):
+        world.to_production()
+    act = Act("ana", None, "api", "request", "why")
+
+    def roll_back(claim: Claim) -> None:
+        token = claimed.set(claim)
+        try:
+            world.store.roll_back(MODEL, "nonsense", world.clock.now(), act)
+        finally:
+            claimed.reset(token)
+
+    first = world.store.claim_answer("k" * 64, "r", repeatable=False)
+    age(world, timedelta(seconds=61))
+    first = Claim(first.key, first.since - timedelta(seconds=61))
+    second = world.store.claim_answer("k" * 64, "r", repeatable=False)
+    roll_back(second)
+    with pytest.raises(KeyBusy):
+        roll_back(first)
+    world.store.keep_answer(first, 200, {"number": 1})
+    world.store.release_answer(first)
+    world.store.keep_answer(second, 200, {"number": 2})
+    assert world.store.production(MODEL).number == 2
+    assert world.store.claim_answer("k" * 64, "r", repeatable=False).body == {"number": 2}
 
 
 def test_a_change_whose_answer_was_lost_is_not_made_again(client, world):
