@@ -26,6 +26,7 @@ ControlPlaneError
 ├── Unsafe                     the settings would start something that others can get into
 ├── SchemaBehind               the database's schema is not this release's
 ├── Busy                       the database could not take it now; nothing was changed
+├── TrialsBusy                 others try rules now
 ├── NotDelivered               a channel did not take a notification; it is tried again
 ├── NotDeciding                the API answers, but nothing is decided
 ├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
@@ -207,6 +208,13 @@ class SchemaBehind(ControlPlaneError):
 
 class Busy(ControlPlaneError):
     """The database could not take this now; nothing was changed: try again."""
+
+    code = "busy"
+    status = 503
+
+
+class TrialsBusy(ControlPlaneError):
+    """Others try rules now, and a trial takes the processor for itself: ask again soon."""
 
     code = "busy"
     status = 503

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -12,13 +13,18 @@ from controlplane.applying import refuse_unkeepable
 from controlplane.errors import SpecRefused
 from controlplane.loop.evidence import window_facts
 from controlplane.rules.facts import WindowRule
+from controlplane.rules.pastruns import PastRun
 from controlplane.rules.schedule import BadCron, check
-from controlplane.rules.trying import History, PastRun, PastWindow, Replay, Said
+from controlplane.rules.trying import History, PastWindow, Replay, Said
 from controlplane.store import Store, spec_of
 from controlplane.tables import Firing, ScoredWindow, TrainingRun
 from pipeline.contract.rulespec import Rule, ScheduleRule, VolumeRule
 from pipeline.contract.spec import ModelSpec
 
+#: a trial that takes longer ends where it is: whoever asks may only read, and others wait for the processor
+SECONDS: Final = 5.0
+#: nothing that is stored is older
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RULE: Final[TypeAdapter[Rule]] = TypeAdapter(Rule)
 ASSUMPTIONS: Final = (
     "History stays as it was: versions, windows and the runs of other rules are those that were.",
@@ -83,17 +89,26 @@ class Trial(BaseModel):
     assumptions: list[str]
 
 
-def try_rule(store: Store, model_id: str, declared: Mapping[str, Any], since: datetime, now: datetime) -> Trial:
-    """Replay a rule as a user declares it over the model's past since then. Raises NotFound, or SpecRefused where it
-    could not be a rule of this model.
+def try_rule(
+    store: Store,
+    model_id: str,
+    declared: Mapping[str, Any],
+    since: datetime,
+    now: datetime,
+    clock: Callable[[], float] = time.monotonic,
+) -> Trial:
+    """Replay a rule as a user declares it over the model's past since then, for a few seconds by this clock at most.
+
+    Raises NotFound, or SpecRefused where it could not be a rule of this model.
     """
+    began, since = clock(), max(since, EARLIEST)
     spec = spec_of(store.model(model_id))
     rule = _checked(declared, spec, now)
     if since >= now:
         raise SpecRefused(f"since: {since.isoformat()} has not passed", field="since")
     runs = store.runs_since(model_id, since - timedelta(days=30))
     history = _history(store, spec, rule, runs)
-    replay = Replay(rule, history, since, now)
+    replay = Replay(rule, history, since, now, lambda: clock() - began > SECONDS)
     said = list(replay.said())
     firing = [_fired(each) for each in said if each.decision.outcome == "fire"]
     return Trial(

@@ -9,17 +9,22 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, PlainSerializer
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION: Final = re.compile(r"^(\d+)([smhdw])$")
+_DURATION: Final = re.compile(r"([0-9]{1,12})([smhdw])")
+#: added to any instant it is an instant still
+LONGEST: Final = timedelta(days=36_500)
 
 
 def parse_duration(value: Any) -> timedelta:  # noqa: ANN401 - what a user wrote
     """The length of time. Raises ValueError saying how to write one."""
     if isinstance(value, timedelta):
         return value
-    match = _DURATION.match(value) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is no length of time: write a whole number and s, m, h, d or w, such as 6h")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{value!r} is longer than {LONGEST.days}d")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from controlplane.errors import Busy, ControlPlaneError
+from controlplane.errors import Busy, ControlPlaneError, TrialsBusy
 from controlplane.lifecycle import IllegalTransition
 
 LOG: Final = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def install(app: FastAPI) -> None:
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ControlPlaneError)  # noqa: S101 - registered for it
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, TrialsBusy):  # which nothing is wrong with
         LOG.error("%s %s: %s", request.method, request.url.path, error)
     return of_error(error)
 

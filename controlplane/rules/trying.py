@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from controlplane.rules.budget import Spent
 from controlplane.rules.decide import decide, wakes_at
 from controlplane.rules.facts import Decision, Facts, WindowFacts, WindowRule
+from controlplane.rules.pastruns import PastRun, RunsSoFar
 from pipeline.contract.rulespec import Budget, MetricRule, Rule, VolumeRule
 
 #: so often a rule is asked in one trial; a longer past is tried up to there
@@ -36,16 +36,6 @@ class PastWindow:
     cut_at: datetime
     #: when its error metrics were settled; None before
     settled_at: datetime | None
-
-
-@dataclass(frozen=True)
-class PastRun:
-    """A run, of the past or of the trial."""
-
-    asked_at: datetime
-    #: None where it has not ended
-    ended_at: datetime | None
-    cpu_hours: float
 
 
 @dataclass(frozen=True)
@@ -74,10 +64,14 @@ class Said:
 class Replay:
     """A rule on its way through the past."""
 
-    def __init__(self, rule: Rule, history: History, since: datetime, until: datetime) -> None:
+    def __init__(
+        self, rule: Rule, history: History, since: datetime, until: datetime, enough: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`enough` is asked before each step whether the trial has taken too long."""
         self._rule: Rule = rule.model_copy(update={"dry_run": False})
         self._history, self._since, self._until = history, since, until
-        self._runs = list(history.runs)
+        self._enough = enough
+        self._runs = RunsSoFar(history.runs, history.budget)
         self._fired: set[tuple[str, str]] = set()
         self._version: int | None = None
         self._visible: list[tuple[tuple[datetime, str], PastWindow]] = []
@@ -92,7 +86,7 @@ class Replay:
         self._step(self._since)  # what was there before is known, and was another rule's matter
         said: dict[str, str] = {}
         for number, at in enumerate(self._instants()):
-            if number >= STEPS:
+            if number >= STEPS or self._enough():
                 self.complete = False
                 return
             facts = self._step(at)
@@ -109,7 +103,7 @@ class Replay:
     def _instants(self) -> Iterator[datetime]:
         """When something changed, or time alone changes an answer; what comes up meanwhile is taken in."""
         changes = {at for at, _ in self._arriving} | {at for at, _ in self._history.promotions}
-        for run in self._runs:
+        for run in self._history.runs:
             changes |= {run.asked_at, run.ended_at or self._until}
         self._coming = [at for at in {*changes, self._until} if self._since < at <= self._until]
         heapq.heapify(self._coming)
@@ -128,7 +122,7 @@ class Replay:
     def _fire(self, at: datetime, decision: Decision) -> None:
         end = at + max(self._history.run_length, INSTANT)
         self._fired.add((self._rule.name, decision.cause))
-        self._runs.append(PastRun(at, end, self._history.run_cpu_hours))
+        self._runs.add(PastRun(at, end, self._history.run_cpu_hours))
         self._wake(end)
 
     def _arrivals(self) -> Iterator[tuple[datetime, PastWindow]]:
@@ -161,12 +155,11 @@ class Replay:
         """What could have fired before the span begins."""
         self._fired |= {(self._rule.name, window.facts.id) for _, window in self._visible}
         if isinstance(self._rule, VolumeRule):
-            reached = self._labelled // self._rule.new_labelled_rows
-            self._fired |= {(self._rule.name, f"v{self._version}:{each}") for each in range(1, reached + 1)}
+            reached = self._labelled // self._rule.new_labelled_rows  # those before it never come up again
+            self._fired.add((self._rule.name, f"v{self._version}:{reached}"))
 
     def _facts(self, at: datetime, new: set[tuple[datetime, str]]) -> Facts:
-        asked = [run for run in self._runs if run.asked_at <= at]
-        active = any(run.ended_at is None or run.ended_at > at for run in asked)
+        self._runs.go_to(at)
         name = self._rule.name
         return Facts(
             now=at,
@@ -174,12 +167,12 @@ class Replay:
             in_service_since=self._history.promotions[0][0] if self._version is not None else None,
             windows={name: self._to_judge(new)},
             labelled_new=self._labelled,
-            busy="a run is active" if active else None,
-            last_asked_at=max((run.asked_at for run in asked), default=None),
+            busy="a run is active" if self._runs.active else None,
+            last_asked_at=self._runs.last_asked_at,
             schedule_starts={name: self._since},
             fired=self._fired,
             budget=self._history.budget,
-            spent=self._spent(asked, at) if self._history.budget != Budget() else Spent(),
+            spent=self._runs.spent,
         )
 
     def _to_judge(self, new: set[tuple[datetime, str]]) -> tuple[WindowFacts, ...]:
@@ -192,11 +185,4 @@ class Replay:
         return tuple(
             replace(window.facts, judge=number in judged, settled=window.settled_at is not None)
             for number, window in windows
-        )
-
-    def _spent(self, asked: Sequence[PastRun], at: datetime) -> Spent:
-        ended = [run for run in asked if run.ended_at is not None and run.ended_at <= at]
-        return Spent(
-            tuple(run.asked_at for run in asked),
-            tuple((run.ended_at, run.cpu_hours) for run in ended if run.ended_at is not None),
         )

@@ -152,6 +152,8 @@ class ScheduleRule(_Rule):
     def _one_of(self) -> ScheduleRule:
         if (self.cron is None) == (self.every is None):
             raise ValueError("give either cron or every")
+        if self.every is not None and self.every <= timedelta(0):
+            raise ValueError("every: it would be due at every instant: write 1s or more")
         return self
 
 

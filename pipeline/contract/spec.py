@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -154,7 +155,7 @@ class ModelSpec(Frozen):
             ("monitors", [m.name for m in self.monitors]),
             ("rules", [r.name for r in self.rules]),
         ):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, times in Counter(names).items() if times > 1)
             if twice:
                 raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")
         monitors, features = {m.name for m in self.monitors}, {f.name for f in self.features}
