@@ -150,6 +150,8 @@ def poison_what_people_do(story: Story, name: str, version: Version, payload: st
     with story.store._writing() as session:
         before, after = {payload: payload, "state": "old"}, {payload: f"{payload}!", "state": payload, "new": [payload]}
         story.store._audit(session, act, payload, payload, before, after)
+        told = {"name": payload, "model": payload}
+        story.store._audit(session, act, "alert.acknowledge", payload, told, {**told, "why": payload})
     with Session(story.store._writing_engine) as session, session.begin():
         stored = session.get_one(Version, version.id)
         stored.approved_by = stored.approved_why = payload

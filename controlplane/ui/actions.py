@@ -107,7 +107,8 @@ def _cancel(asked: Asked) -> None:
 
 
 def _roll_back(asked: Asked) -> None:
-    asked.parts.store.roll_back(asked.subject, asked.act.why, asked.now, asked.act)
+    away_from = asked.version if asked.of else None
+    asked.parts.store.roll_back(asked.subject, asked.act.why, asked.now, asked.act, away_from)
 
 
 def _approve(asked: Asked) -> None:

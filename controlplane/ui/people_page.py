@@ -35,6 +35,8 @@ class Entry:
     row: AuditEntry
     #: (name, before, after) of what changed
     changes: tuple[tuple[str, str, str], ...]
+    #: the subject in words, where it is an id
+    about: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def audit_page(reader: Reader, asked: Mapping[str, str]) -> dict[str, Any]:
     head = reader.audit_head()
     walk = "verify" in asked or head.sequence <= WALKED
     return {
-        "entries": [Entry(row, changes_of(row.before, row.after)) for row in rows[:PAGE]],
+        "entries": [Entry(row, changes_of(row.before, row.after), about_of(row)) for row in rows[:PAGE]],
         "wanted": wanted,
         "before": start,
         "next": rows[PAGE - 1].sequence if len(rows) > PAGE else None,
@@ -66,6 +68,16 @@ def audit_page(reader: Reader, asked: Mapping[str, str]) -> dict[str, Any]:
         "verdict": reader.verify_chain() if walk else None,
         "still": True,
     }
+
+
+def about_of(entry: AuditEntry) -> str:
+    """What an id stands for: the alert and its model, or whose token it is."""
+    said: Mapping[str, Any] = {**(entry.before or {}), **(entry.after or {})}
+    if entry.action.startswith("session."):
+        return f"token {entry.actor}"
+    if not entry.action.startswith(("alert.", "token.")):
+        return ""
+    return " of ".join(str(said[name]) for name in ("name", "model") if said.get(name))
 
 
 def changes_of(before: Json | None, after: Json | None) -> tuple[tuple[str, str, str], ...]:

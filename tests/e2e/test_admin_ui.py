@@ -275,7 +275,13 @@ def test_whoever_is_on_call_sees_acknowledges_rolls_back_and_finds_it_in_the_aud
         assert "403" in seen.complaints[-1], "an operator reads the audit"
     with visit(browser, live, "/audit", token=live.root) as seen:
         entries = seen.page.inner_text("table.audit")
-        for words in ("alert.acknowledge", "version.roll_back", "version 2 is worse since its promotion", "alice"):
+        for words in (
+            "ErrorMetricBeyondBound of shop/fraud",
+            "alert.acknowledge",
+            "version.roll_back",
+            "version 2 is worse since its promotion",
+            "alice",
+        ):
             assert words in entries
         assert "it is better" not in entries, "what was refused stands in the audit"
         assert seen.page.inner_text("#chain").startswith("The chain is whole")
