@@ -23,6 +23,7 @@ from controlplane.access.safety import refuse_unsafe
 from controlplane.alerts import Patience
 from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
+from controlplane.environment import SERVING, TRAINING, handed_on
 from controlplane.loop.monitoring import Watch, reconcile_windows
 from controlplane.loop.reconcile import Reconciler
 from controlplane.loop.scheduler import Ticker
@@ -52,7 +53,7 @@ def run_control(settings: Settings) -> None:
     clock, blobs, lines = clock_for(settings, store), BlobStore(home.blobs), SpooledLines(home)
     reconciler = Reconciler(
         store=store,
-        trainer=SubprocessTrainer(home),
+        trainer=SubprocessTrainer(home, environment=handed_on(os.environ, TRAINING, settings.pass_environment)),
         blobs=blobs,
         clock=clock,
         lines=lines,
@@ -134,7 +135,8 @@ def run_serving(settings: Settings) -> NoReturn:
         "SERVING_PORT": str(settings.serving_port),
     }
     command = [sys.executable, "-m", "serving"]
-    os.execve(sys.executable, command, {**environment, **os.environ})  # noqa: S606 - our own interpreter
+    inherited = handed_on(os.environ, SERVING, settings.pass_environment)
+    os.execve(sys.executable, command, {**environment, **inherited})  # noqa: S606 - our own interpreter
 
 
 def admin_pages() -> list[Callable[[FastAPI], None]]:

@@ -20,6 +20,8 @@ def _words(said: object) -> object:
 
 #: addresses or networks, separated by commas
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
+#: separated by commas
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(BaseSettings):
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
     #: key of this installation where replicas do not share the data folder; else that of the credentials file
     secret_key: SecretStr | None = None
+    #: further variables of the environment that training and serving get, with commas; never those of the control plane
+    pass_environment: Names = ()
     port: int = Field(default=8000, ge=1, le=65535)
     #: where serving answers: shown in the admin page and used by `driftgate up`
     serving_port: int = Field(default=3000, ge=1, le=65535)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from bundle.home import Home
+from controlplane.environment import TRAINING, handed_on
 from observability.clock import Clock, SystemClock
 from observability.durable import is_locked, lock_file, replace_durably
 from pipeline.contract.training import (
@@ -62,6 +63,7 @@ class SubprocessTrainer:
         command: Sequence[str] | None = None,
         wall: Clock | None = None,
         grace: timedelta = timedelta(seconds=10),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._home = home
         self._grace = grace.total_seconds()
@@ -69,6 +71,7 @@ class SubprocessTrainer:
         self._asked: dict[str, float] = {}
         self._command = tuple(command or (sys.executable, "-m", "pipeline.run"))
         self._wall: Clock = wall or SystemClock()
+        self._environment = handed_on(os.environ, TRAINING) if environment is None else dict(environment)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, request: TrainingRequest) -> None:
@@ -154,6 +157,7 @@ class SubprocessTrainer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
+                env=self._environment,
                 start_new_session=True,
                 pass_fds=(lock,),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,8 +17,10 @@ import psutil
 import pytest
 
 from bundle.home import Home
+from controlplane.environment import SERVING, TRAINING, handed_on
 from controlplane.loop.ports import Trainer
 from controlplane.loop.trainer import ERROR_FILE, STARTED_FILE, MemoryTrainer, SubprocessTrainer
+from controlplane.settings import Settings
 from observability.ids import new_id
 from pipeline.contract.training import Failure, Progress, TrainingReport, TrainingRequest
 from tests.controlplane_world import RECIPE, START, spec
@@ -309,3 +312,40 @@ def test_a_process_that_has_the_number_of_a_run_by_now_is_not_killed(processes, 
     assert innocent.poll() is None
     innocent.kill()
     innocent.wait()
+
+
+SAYS = """
+import json, os, sys
+from pathlib import Path
+found = Path(sys.argv[1], "environment")
+found.write_text(json.dumps(dict(os.environ)))
+found.rename(found.with_suffix(".json"))
+"""
+SECRETS = {"CONTROLPLANE_SECRET_KEY": "a" * 40, "CONTROLPLANE_WEBHOOKS": "[]", "DRIFTGATE_TOKEN": "t", "AWS_KEY": "k"}
+
+
+def told(folder: Path, **parts: object) -> dict[str, str]:
+    """The environment of a run."""
+    home, asked = Home(folder), request()
+    SubprocessTrainer(home, (sys.executable, "-c", SAYS), **parts).start(asked)  # type: ignore[arg-type]
+    found = home.run(asked.key) / "environment.json"
+    deadline = time.monotonic() + 30
+    while not found.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    said: dict[str, str] = json.loads(found.read_text())
+    return said
+
+
+def test_a_run_gets_no_secret_of_the_control_plane_but_what_it_needs(tmp_path, monkeypatch):
+    for name, value in {**SECRETS, "PIPELINE_SEED": "7", "SPARK_LOCAL_IP": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    said = told(tmp_path)
+    assert not set(SECRETS) & set(said)
+    assert {"PATH": os.environ["PATH"], "PIPELINE_SEED": "7", "SPARK_LOCAL_IP": "127.0.0.1"}.items() <= said.items()
+
+
+def test_what_the_settings_name_is_handed_on_but_never_what_opens_the_control_plane(tmp_path):
+    settings = Settings(home=tmp_path, pass_environment="AWS_KEY, CONTROLPLANE_SECRET_KEY")  # type: ignore[arg-type]
+    for prefixes in (TRAINING, SERVING):
+        assert handed_on(SECRETS | {"OTHER": "x"}, prefixes, settings.pass_environment) == {"AWS_KEY": "k"}
