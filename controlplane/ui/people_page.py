@@ -81,19 +81,14 @@ def about_of(entry: AuditEntry) -> str:
 
 
 def changes_of(before: Json | None, after: Json | None) -> tuple[tuple[str, str, str], ...]:
-    """What an entry changed, name by name; what stayed as it was is left out where both sides are known.
+    """What an entry changed, name by name; what stayed as it was, or is nothing, is left out.
 
     >>> changes_of({"state": "firing", "name": "x"}, {"state": "acknowledged", "name": "x"})
     (('state', 'firing', 'acknowledged'),)
     """
     old, new = before or {}, after or {}
     names = [*old, *(name for name in new if name not in old)]
-    both = before is not None and after is not None
-    return tuple(
-        (name, _said(old.get(name)), _said(new.get(name)))
-        for name in names
-        if not both or old.get(name) != new.get(name)
-    )
+    return tuple((name, _said(old.get(name)), _said(new.get(name))) for name in names if old.get(name) != new.get(name))
 
 
 def _said(value: Any) -> str:  # noqa: ANN401 - JSON

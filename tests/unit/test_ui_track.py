@@ -126,7 +126,7 @@ def test_a_decision_tells_apart_what_held_and_was_kept_back():
 
 
 def test_what_an_entry_changed_is_told_name_by_name():
-    assert changes_of(None, {"what": "rules", "until": None}) == (("what", "", "rules"), ("until", "", ""))
+    assert changes_of(None, {"what": "rules", "until": None}) == (("what", "", "rules"),)
     assert changes_of({"a": 1, "b": [1]}, {"a": 1, "b": [2], "c": "x"}) == (("b", "[1]", "[2]"), ("c", "", "x"))
     assert changes_of({"a": "x"}, None) == (("a", "x", ""),)
 
