@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobCorrupt(RuntimeError):
@@ -47,7 +47,7 @@ class BlobStore:
 
     def path(self, digest: str) -> Path:
         """Where the blob is or would be. Raises ValueError for anything but a digest: no name leaves the folder."""
-        if not _DIGEST.match(digest):
+        if not _DIGEST.fullmatch(digest):
             raise ValueError(f"not a SHA-256 digest: {digest!r}")
         return self._root / digest[:2] / digest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -12,23 +13,23 @@ FeatureType = Literal["numeric", "categorical"]
 Privacy = Literal["keep", "mask", "hash"]
 Task = Literal["binary"]
 
-_MODEL_ID = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,62})/[a-z0-9](?:[a-z0-9-]{0,62})$")
+_MODEL_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})/[a-z0-9](?:[a-z0-9-]{0,62})")
 #: names of the columns that stand beside the raw fields in RAW, and beside the features in samples and references
 RESERVED: Final[dict[str, frozenset[str]]] = {
     "raw": frozenset({"id", "event_time", "observed_time"}),
     "features": frozenset({"id", "event_time", "version", "score", "prediction", "label", "part"}),
 }
-_COLUMN = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,127}$")
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 
 
 def _model_id(value: str) -> str:
-    if not _MODEL_ID.match(value):
+    if not _MODEL_ID.fullmatch(value):
         raise ValueError(f"{value!r} is not a model id: write namespace/slug in lower case, such as default/tweets")
     return value
 
 
 def _column(value: str) -> str:
-    if not _COLUMN.match(value):
+    if not _COLUMN.fullmatch(value):
         raise ValueError(f"{value!r} is not a column name: use letters, digits and _, starting with a letter")
     return value
 
@@ -38,9 +39,9 @@ ColumnName = Annotated[str, AfterValidator(_column)]
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and an unknown field is an error."""
+    """A value: immutable; an unknown field is an error, and so is a number that JSON has no word for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RawField(Frozen):
@@ -86,7 +87,7 @@ class Signature(Frozen):
             ("raw", [f.name for f in self.raw]),
             ("features", [f.name for f in self.features]),
         ):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, times in Counter(names).items() if times > 1)
             if twice:
                 raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")
             taken = sorted(RESERVED[kind] & set(names))

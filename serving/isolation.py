@@ -130,6 +130,8 @@ _FORBIDDEN: Final = {
     "socket.__new__": "open a socket", "socket.connect": "open a connection", "socket.bind": "open a port",
     "os.remove": "delete a file", "os.rename": "rename a file", "os.symlink": "make a link", "os.link": "make a link",
     "os.mkdir": "make a folder", "os.truncate": "change a file", "os.chmod": "change a file",
+    "os.chown": "change a file", "os.rmdir": "delete a folder",
+    "resource.prlimit": "change a process's limits", "resource.setrlimit": "change its limits",
 }  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from serving.access import Access
 from serving.desired import DesiredCache, DesiredState, Wanted
 from serving.errors import ControlUnavailable, VersionUnusable
 from serving.fetch import ControlPlane, fetch_version
+from serving.first_load import Trial
 from serving.isolation import Isolation
-from serving.proving import Trial, load_proven
+from serving.proving import load_proven
 from serving.settings import Settings
 from serving.slots import Loaded, Shelf, Slots
 from serving.standalone import adopt

@@ -1,7 +1,9 @@
 """The child in which a version is loaded for the first time: `python -m serving.trial BLOBS DIGEST`.
 
 It shuts itself in before it imports anything that reads the version, loads it, has it answer its golden rows, and says
-so with the word that it was given on its standard input: code that ends the process does not get to say it.
+so with the word that it was given on its standard input: code that ends the process by mistake does not say it. Code
+that is out to deceive can: it runs in this very process. What keeps it from the rest of the machine is the kernel, and
+what keeps it out of service is who may apply a recipe (docs/security.md).
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def limit() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (least, least))  # the second, so that nobody raises the first again
 
 
 def code_folders() -> list[Path]:

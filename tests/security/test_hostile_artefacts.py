@@ -58,10 +58,11 @@ class Listener:
     def listen(self) -> None:
         while True:
             try:
-                self._socket.accept()[0].close()
+                caller, _ = self._socket.accept()
             except OSError:
                 return
             self.connections += 1
+            caller.close()
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bundle.blobs import BlobStore
-from tests.versions import ROWS, make_version
+from tests.versions import FEATURES_SOURCE, ROWS, make_version
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these means are Linux's")
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,38 @@ if child == 0:
     libc._exit(0)
 signal = libc.kill(os.getppid(), 0)
 raise ValueError(f"file={file < 0} socket={socket < 0} fork={child < 0} signal={signal < 0}")
+"""
+#: every call that reaches the parent by its number; none changes anything of it where it is let through
+REACHES_PARENT = """import ctypes, os
+libc = ctypes.CDLL(None)
+parent, room = os.getppid(), ctypes.create_string_buffer(128)
+libc.sched_getaffinity(0, 128, room)
+calls = {
+    "prlimit": libc.prlimit(parent, 7, None, None), "sigqueue": libc.sigqueue(parent, 0, None),
+    "kill": libc.kill(parent, 0), "affinity": libc.sched_setaffinity(parent, 128, room),
+    "priority": libc.setpriority(0, parent, 0), "owner": libc.fcntl(0, 8, parent),
+    "scheduler": libc.sched_setscheduler(parent, 0, ctypes.byref(ctypes.c_int(0))),
+    "read": libc.process_vm_readv(parent, None, 0, None, 0, 0),
+    "remount": libc.mount(None, b"/", None, 32, None),
+}
+own = libc.prlimit(0, 7, None, room), libc.prlimit(os.getpid(), 7, None, room), libc.fcntl(0, 1)
+raise ValueError(f"reached={sorted(name for name, said in calls.items() if said >= 0)} own={own}")
+"""
+#: starts a first load as the poller does, and says how much its own memory grew
+PARENT = """import resource, sys
+from pathlib import Path
+from serving.errors import VersionUnusable
+from serving.first_load import Trial
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = peak()
+try:
+    Trial(Path(sys.argv[1]), Path(sys.argv[2])).run(sys.argv[3])
+except VersionUnusable as error:
+    print(error)
+print(peak() - before)
 """
 WITHOUT = {
     "namespaces": "isolation._own_namespaces = lambda libc: False",
@@ -71,6 +104,46 @@ def test_what_is_left_holds_where_a_machine_forbids_a_means(
     assert stopped in first_load(tmp_path, reaching, *without).stderr
     told = {means for by in held(first_load(tmp_path, make_version(blobs), *without)).values() for means in by}
     assert told == {"landlock", "seccomp"} - set(without)
+
+
+@pytest.mark.parametrize("without", [(), ("namespaces",), ("landlock",), ("namespaces", "landlock")])
+def test_machine_code_has_no_hand_on_the_process_that_answers(tmp_path: Path, without: tuple[str, ...]) -> None:
+    reaching = make_version(BlobStore(tmp_path), features=REACHES_PARENT, golden_scores=[0.5] * len(ROWS))
+    assert "reached=[] own=(0, 0, " in first_load(tmp_path, reaching, *without).stderr
+
+
+def test_python_code_does_not_limit_the_process_that_answers_even_where_nothing_of_the_kernel_holds(
+    tmp_path: Path,
+) -> None:
+    limits = "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (77, 1000))\n"
+    version = make_version(BlobStore(tmp_path), features=limits, golden_scores=[0.5] * len(ROWS))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert "its code tried to change a process's limits" in first_load(tmp_path, version, *WITHOUT).stderr
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_version_that_prints_without_end_costs_the_process_that_answers_no_memory(
+    tmp_path: Path, stream: str
+) -> None:
+    prints = f"import sys\nfor _ in range(400):\n    sys.{stream}.write('x' * (1 << 20))\n{FEATURES_SOURCE}"
+    blobs = BlobStore(tmp_path / "blobs")
+    version = make_version(blobs, features=prints, golden_scores=[0.5] * len(ROWS))
+    said = subprocess.run(
+        [sys.executable, "-c", PARENT, str(tmp_path / "blobs"), str(tmp_path / "proven"), version],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert int(said[-1]) <= 20_000
+    assert len(said) == 2
+    assert len(said[0]) <= 500
+    assert list((tmp_path / "proven").iterdir()) == []
+
+
+def test_no_limit_of_a_first_load_can_be_raised_again(tmp_path: Path) -> None:
+    raises = "import ctypes, resource\nlibc = ctypes.CDLL(None)\npair = (ctypes.c_ulong * 2)()\n"
+    raises += "libc.prlimit(0, resource.RLIMIT_FSIZE, None, pair)\nraise ValueError(f'most={pair[0]} {pair[1]}')\n"
+    version = make_version(BlobStore(tmp_path), features=raises, golden_scores=[0.5] * len(ROWS))
+    assert f"most={1 << 20} {1 << 20}" in first_load(tmp_path, version).stderr
 
 
 def test_where_nothing_holds_it_is_said_and_python_code_is_stopped_all_the_same(tmp_path: Path) -> None:
