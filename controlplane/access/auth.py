@@ -33,6 +33,8 @@ _SERVICE: Final = ("/api/v1/serving/", "/api/v1/blobs/")
 _ADMIN: Final = re.compile(r"(/api/v1)?/(tokens|audit)(/.*)?|/api/v1/models/[^/]+/[^/]+/hook-secret/?")
 #: pages that ask for the reason of a change
 _FORMS: Final = re.compile(r"/(models/[^/]+/[^/]+|alerts/[^/]+)/do/[^/]+/?")
+#: a recipe comes with it, which is code
+_APPLIES: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/?")
 #: posts that change nothing
 _ASKS: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/rules/try/?")
 _PLAIN: Final = re.compile(r"(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f]+)*/?")
@@ -59,6 +61,8 @@ def required_scope(method: str, path: str) -> Scope:
     ('service', 'operate')
     >>> required_scope("GET", "/api/v1/audit"), required_scope("POST", "/api/v1/models/a/b/rules/try")
     ('admin', 'read')
+    >>> required_scope("PUT", "/api/v1/models/a/b"), required_scope("POST", "/api/v1/models/a/b/runs")
+    ('apply', 'operate')
     """
     if path.startswith(_SERVICE):
         return "service"
@@ -66,6 +70,8 @@ def required_scope(method: str, path: str) -> Scope:
         return "admin"
     if _FORMS.fullmatch(path):
         return "operate"
+    if method == "PUT" and _APPLIES.fullmatch(path):
+        return "apply"
     return "read" if method in SAFE or (method == "POST" and _ASKS.fullmatch(path)) else "operate"
 
 

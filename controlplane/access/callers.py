@@ -9,24 +9,27 @@ from typing import Final, Literal
 from controlplane.access.acts import Via
 from controlplane.errors import Forbidden
 
-Scope = Literal["read", "operate", "service", "predict", "admin"]
-Role = Literal["viewer", "operator", "admin", "service", "predict"]
+Scope = Literal["read", "operate", "apply", "service", "predict", "admin"]
+Role = Literal["viewer", "operator", "engineer", "admin", "service", "predict"]
 
 #: a role and the scope that its tokens have
 ROLES: Final[dict[Role, Scope]] = {
     "viewer": "read",
     "operator": "operate",
+    "engineer": "apply",
     "admin": "admin",
     "service": "service",
     "predict": "predict",
 }
-#: a scope and those that it includes; `predict` opens routes of serving only
+#: a scope and those that it includes; `predict` opens routes of serving only. `apply` is more than `operate`: a recipe
+#: is code, which runs as Driftgate
 INCLUDES: Final[dict[str, frozenset[str]]] = {
     "read": frozenset({"read"}),
     "operate": frozenset({"read", "operate"}),
+    "apply": frozenset({"read", "operate", "apply"}),
     "service": frozenset({"service"}),
     "predict": frozenset(),
-    "admin": frozenset({"read", "operate", "service", "admin"}),
+    "admin": frozenset({"read", "operate", "apply", "service", "admin"}),
 }
 
 

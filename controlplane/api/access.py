@@ -55,7 +55,8 @@ class AskToken(Asked):
 
     name: Name = Field(description="unique among the tokens that let somebody in", examples=["nightly-report"])
     role: Role = Field(
-        description="viewer reads, operator also changes models, admin also tokens and audit; "
+        description="viewer reads, operator also runs models, engineer also applies specs with their code, admin also "
+        "tokens and audit; "
         "service is for serving instances, predict for their callers"
     )
     expires_at: Instant | None = Field(default=None, description="it never ends by itself where there is none")

@@ -35,7 +35,7 @@ def me(home: Home = None, as_json: AsJson = False) -> None:
 @tokens.command()
 def create(
     name: Annotated[str, typer.Argument(help="of the person or the program")],
-    role: Annotated[str, typer.Option(help="viewer, operator, admin, service or predict")], reason: Why,
+    role: Annotated[str, typer.Option(help="viewer, operator, engineer, admin, service or predict")], reason: Why,
     expires: Annotated[str | None, typer.Option(help="it lets nobody in from then on")] = None,
     home: Home = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -20,7 +20,7 @@ from controlplane.api.door import APPLY_BYTES, BODY_BYTES
 from controlplane.processes import admin_pages
 from tests.controlplane_world import MODEL, START, FakeClock, World
 
-SCOPES = ("read", "operate", "service", "predict", "admin")
+SCOPES = ("read", "operate", "apply", "service", "predict", "admin")
 
 
 @pytest.fixture
@@ -140,13 +140,15 @@ def needed(method: str, path: str) -> str:
         return "admin"
     if "/do/" in path:  # the page that asks for the reason of a change
         return "operate"
+    if method == "PUT" and re.fullmatch(r"/api/v1/models/[^/]+/[^/]+", path):  # a recipe is code
+        return "apply"
     return "read" if method in ("GET", "HEAD") or path.endswith("/rules/try") else "operate"
 
 
 def test_each_scope_opens_its_own_routes_only(app, client, tokens):
     allowed = {
-        "read": {"read", "operate", "admin"}, "operate": {"operate", "admin"}, "service": {"service", "admin"},
-        "admin": {"admin"},
+        "read": {"read", "operate", "apply", "admin"}, "operate": {"operate", "apply", "admin"},
+        "apply": {"apply", "admin"}, "service": {"service", "admin"}, "admin": {"admin"},
     }  # fmt: skip
     for method, path in routes(app):
         if is_open(path):
@@ -315,7 +317,7 @@ def test_a_browser_without_a_session_is_sent_to_the_login_page(client):
 def test_the_spec_of_one_model_cannot_be_applied_as_another_nor_with_files_elsewhere(client, tokens, world):
     declared = world.spec.model_dump(mode="json", by_alias=True)
     recipe = world.store.model(MODEL).recipe
-    headers = bearer(tokens["operate"])
+    headers = bearer(tokens["apply"])
     for path, files in (
         ("default/other", recipe),
         ("default/tweets", recipe | {"../evil.py": ""}),

@@ -71,11 +71,13 @@ def test_a_role_opens_what_it_says_and_nothing_else(client, role):
     opened = {
         "read": client.get("/api/v1/models", headers=bearer(token)).status_code != 403,
         "operate": client.put("/api/v1/clock", json={}, headers=bearer(token)).status_code != 403,
+        "apply": client.put("/api/v1/models/a/b", json={}, headers=bearer(token)).status_code != 403,
         "service": client.get("/api/v1/serving/desired", headers=bearer(token)).status_code != 403,
         "admin": client.get("/api/v1/tokens", headers=bearer(token)).status_code != 403,
     }
     assert {scope for scope, is_open in opened.items() if is_open} == {
-        "viewer": {"read"}, "operator": {"read", "operate"}, "admin": {"read", "operate", "service", "admin"},
+        "viewer": {"read"}, "operator": {"read", "operate"}, "engineer": {"read", "operate", "apply"},
+        "admin": {"read", "operate", "apply", "service", "admin"},
         "service": {"service"}, "predict": set(),
     }[role]  # fmt: skip
 
