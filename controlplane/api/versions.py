@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from controlplane.api.acting import act_of
 from controlplane.api.history import VersionNumber, version_views
@@ -43,11 +44,19 @@ def promote(
     return _shown(parts, model_id, number)
 
 
+class RollBack(Reason):
+    """Why, and away from which version: where another is in production by now, nothing is done."""
+
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+
 @router.post("/rollback")
-def roll_back(request: Request, parts: TheParts, model_id: KnownModel, asked: Reason) -> VersionView:
-    """Put the version that was retired last back into production."""
+def roll_back(request: Request, parts: TheParts, model_id: KnownModel, asked: RollBack) -> VersionView:
+    """Put the version that was retired last back into production. Name the version that is to go: asked for twice, it
+    is done once.
+    """
     act = act_of(request, one_line(asked.reason))
-    version = parts.store.roll_back(model_id, act.why, parts.clock.now(), act)
+    version = parts.store.roll_back(model_id, act.why, parts.clock.now(), act, asked.version)
     return _shown(parts, model_id, version.number)
 
 

@@ -25,6 +25,9 @@ from controlplane.views import RunView, VersionView
 
 Number = Annotated[int, typer.Argument(help="the version's number")]
 Ends = Annotated[str | None, typer.Option("--until", help="it ends by itself then, such as 2026-03-01T12:00:00Z")]
+AwayFrom = Annotated[
+    int | None, typer.Option("--from", help="the version that is bad: nothing is done where another is in production")
+]
 OneRule = Annotated[str | None, typer.Option(help="this rule only; all where none is named")]
 
 
@@ -109,10 +112,15 @@ def promote(
         _say_version(model, client.promote(model, number, reason, if_match), as_json)
 
 
-def rollback(model: Model, reason: Why, if_match: IfMatch = None, home: Home = None, as_json: AsJson = False) -> None:
+def rollback(
+    model: Model, reason: Why, away_from: AwayFrom = None, if_match: IfMatch = None, home: Home = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
     """Put the version that was retired last back into production."""
     with client_of(home) as client:
-        version = client.roll_back(model, reason, if_match)
+        if away_from is None and (production := client.status(model).production) is not None:
+            away_from = production.number
+        version = client.roll_back(model, reason, if_match, away_from)
     say(as_json, version, f"{model}: version {version.number} is in production again")
 
 

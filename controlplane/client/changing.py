@@ -53,9 +53,12 @@ class Changes(Connection):
         """Put a version that is loaded into production at once."""
         return self._judge(model, number, "promote", reason, if_match)
 
-    def roll_back(self, model: str, reason: str, if_match: str | None = None) -> VersionView:
-        """Put the version that was retired last back into production."""
-        return self.change("POST", f"{MODELS}/{model}/rollback", {"reason": reason}, VersionView, if_match)
+    def roll_back(
+        self, model: str, reason: str, if_match: str | None = None, version: int | None = None
+    ) -> VersionView:
+        """Put the version that was retired last back into production, in the place of this one if it is there."""
+        body: Json = {"reason": reason} | ({"version": version} if version is not None else {})
+        return self.change("POST", f"{MODELS}/{model}/rollback", body, VersionView, if_match)
 
     def hold(self, model: str, what: str, reason: str, until: datetime | None = None) -> HoldView:
         """Stop `rules`, `rule:NAME` or `rollout`."""

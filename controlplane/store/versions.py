@@ -144,12 +144,21 @@ class Versions(Rollouts):
             self._audit(session, act, "version.approve", named(version), before, _said(version))
             return version
 
-    def reject(self, model_id: str, number: int, note: str, now: datetime, act: Act | None = None) -> Version:
-        """Take a version out of the way to production for good; the rollout that it is in is aborted."""
+    def reject(
+        self, model_id: str, number: int, note: str, now: datetime, act: Act | None = None,
+        seen: VersionState | None = None,
+    ) -> Version:
+        """Take a version out of the way to production for good; the rollout that it is in is aborted.
+
+        Raises IllegalTransition, also where the version is not in the state any more in which it was `seen`: somebody
+        may have approved it.
+        """
         with self._writing() as session:
             lock(session, model_id)
             version, rollout = one(session, model_id, number), under_way(session, model_id)
             before = _said(version)
+            if seen is not None and version.state is not seen:
+                raise IllegalTransition(named(version), version.state, VersionState.REJECTED)
             advance(VERSION_TRANSITIONS, named(version), version.state, VersionState.REJECTED)
             if rollout is not None and rollout.version == number:
                 self._abort(session, rollout, note, now)
@@ -194,13 +203,18 @@ class Versions(Rollouts):
             case FailedLoad(reason):
                 raise Conflict(f"{named(version)} cannot be promoted: {reason}")
 
-    def roll_back(self, model_id: str, reason: str, now: datetime, act: Act | None = None) -> Version:
+    def roll_back(
+        self, model_id: str, reason: str, now: datetime, act: Act | None = None, bad_one: int | None = None
+    ) -> Version:
         """Put the version that was retired last back into production, also while rollouts are frozen; a rollout
-        that is under way ends. Raises NothingToRollBackTo.
+        that is under way ends. Raises NothingToRollBackTo, and Conflict where the bad one is not in production any
+        more: whoever asks for the same twice, or after a guard, does not go back by two versions.
         """
         with self._writing() as session:
             lock(session, model_id)
             bad, good = in_production(session, model_id), _last_retired(session, model_id)
+            if bad_one is not None and (bad is None or bad.number != bad_one):
+                raise Conflict(f"version {bad_one} of {model_id} is not in production", version=bad_one)
             if bad is None or good is None:
                 raise NothingToRollBackTo(model=model_id)
             before, rollout = _said(bad), under_way(session, model_id)

@@ -85,7 +85,10 @@ def test_a_person_rejects_or_promotes_a_version_on_its_way(client, world):
         again = client.post(f"{PATH}/versions/{number}/{verb}", json={"reason": "I say so"})
         assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
     assert client.post(f"{PATH}/versions/99/{verb}", json={"reason": "why"}).status_code == 404
-    assert client.post(f"{PATH}/rollback", json={"reason": "nonsense"}).json()["number"] == 1
+    gone = client.post(f"{PATH}/rollback", json={"reason": "nonsense", "version": 1})
+    assert (gone.status_code, gone.json()["error"]["code"]) == (409, "conflict")
+    bad = client.get(PATH).json()["production"]["number"]
+    assert client.post(f"{PATH}/rollback", json={"reason": "nonsense", "version": bad}).json()["number"] == 1
     actions = [each[1] for each in audited(world) if each[0] == "admin"]
     assert actions == ["version.reject", "version.promote", "version.roll_back"]
 

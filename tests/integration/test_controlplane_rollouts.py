@@ -395,6 +395,19 @@ def test_a_person_rolls_a_watched_version_back_also_while_rollouts_are_frozen(tm
     assert world.way()[-1] == "rolled_back" and world.store.rollout_of(MODEL) is None
 
 
+def test_a_rollback_that_is_asked_for_twice_goes_back_by_one_version(tmp_path):
+    world = Rolling(tmp_path, {})
+    for _ in range(2):
+        world.go_until(RolloutState.DONE)
+        world.judged()
+    world.go_until(RolloutState.DONE)
+    bad = world.store.production(MODEL).number
+    back = world.store.roll_back(MODEL, "callers complain", world.clock.now(), ACT, bad)
+    with pytest.raises(Conflict):
+        world.store.roll_back(MODEL, "callers complain", world.clock.now(), ACT, bad)
+    assert world.store.production(MODEL).number == back.number == bad - 1
+
+
 def test_rolling_back_ends_the_way_of_a_version_that_was_made_to_replace_what_goes(tmp_path):
     world = Rolling(tmp_path, {"shadow": SHADOW})
     world.go_until(RolloutState.DONE)
