@@ -39,6 +39,8 @@ class Evidence:
     said: Mapping[tuple[str, str], SaidLast] = field(default_factory=dict)
     #: what the rules about windows were asked, as a digest
     question: str = ""
+    #: something happened while the clock was ahead of where it is now
+    ahead: bool = False
 
 
 def gather(
@@ -47,10 +49,11 @@ def gather(
     """The model's level at this instant: what these rules judge, and what could keep them from firing."""
     with store.looking(model_id, now) as look:
         evidence = _look(look, rules, budget or Budget())
-    last = evidence.facts.last_asked_at
-    if last is None or last <= now:
+    if not evidence.ahead:
         return evidence
-    return replace(evidence, facts=replace(evidence.facts, last_asked_at=store.last_asked_at(model_id, now)))
+    store.bring_back(model_id, now)
+    with store.looking(model_id, now) as look:
+        return _look(look, rules, budget or Budget())
 
 
 def _look(look: Look, rules: Sequence[Rule], budget: Budget) -> Evidence:
@@ -71,7 +74,9 @@ def _look(look: Look, rules: Sequence[Rule], budget: Budget) -> Evidence:
         budget=budget,
         spent=look.spent() if budget != Budget() else Spent(),
     )
-    return _with_windows(look, standing, facts, rules)
+    instants = (facts.in_service_since, facts.last_asked_at, standing.promoted_at, *facts.schedule_starts.values())
+    ahead = any(each is not None and each > look.now for each in instants)
+    return replace(_with_windows(look, standing, facts, rules), ahead=ahead)
 
 
 def busy(standing: Row[Any]) -> str | None:

@@ -33,9 +33,11 @@ def _step(work: Work, run: TrainingRun, now: datetime) -> None:
     """
     if (failure := _why_not_on(work, run)) is not None:
         work.trainer.stop(run.key, failure)
-    elif run.state is RunState.ASKED or work.trainer.age(run.key) is None:
+    elif work.trainer.age(run.key) is None:
         work.trainer.start(TrainingRequest.model_validate(run.request))
         work.at("started")
+        work.store.mark_started(run.key, run.epoch, now)
+    elif run.state is RunState.ASKED:  # started, and nobody could say so
         work.store.mark_started(run.key, run.epoch, now)
     _poll(work, run, now)
 

@@ -91,6 +91,7 @@ class StepReason(StrEnum):
     STOP_LATENCY = "it is too slow"
     STOP_METRIC = "shown to be worse than the other version"
     STOP_DEADLINE = "not in production in time"
+    STOP_UNREADABLE = "this release cannot read what was asked of it"
     STOP_ASKED = "a person stopped it"
 
 
@@ -125,6 +126,8 @@ class RolloutFacts:
     compared: Mapping[str, Any] | None = None
     #: who holds it and why, in words
     frozen: str | None = None
+    #: when the last freeze ended by itself: what was frozen has its whole time from then on
+    thawed_at: datetime | None = None
 
 
 def next_step(facts: RolloutFacts) -> Step:
@@ -196,12 +199,18 @@ def _watch(facts: RolloutFacts) -> Step:
 
 
 def _go_on(facts: RolloutFacts) -> Step:
-    if facts.now >= facts.began_at + facts.plan.deadline:
+    if facts.now >= max(facts.began_at, facts.thawed_at or facts.began_at) + facts.plan.deadline:
         detail = f"not in production within {format_duration(facts.plan.deadline)}"
         return Step(StepReason.STOP_DEADLINE, detail, RolloutState.ABORTED)
     if isinstance(facts.readiness, Waiting):
         return Step(StepReason.STAY_LOADING, waits_for(facts.readiness))
     return _not_yet(facts) or _forward(facts)
+
+
+def unreadable(state: RolloutState, why: str) -> Step:
+    """The end of a rollout whose plan cannot be read: one that is being watched stays in production."""
+    watching = state is RolloutState.WATCHING
+    return Step(StepReason.STOP_UNREADABLE, why, RolloutState.DONE if watching else RolloutState.ABORTED)
 
 
 def waits_for(readiness: Waiting) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, or_, select, update
 
 from controlplane.access.acts import Act
 from controlplane.errors import NotFound, Refused
+from controlplane.lifecycle import RolloutState, VersionState
 from controlplane.store.database import Database
-from controlplane.tables import Hold, Json, Model
+from controlplane.tables import Hold, Json, Model, Rollout, Version
 
 RULES = "rules"
 ROLLOUT = "rollout"
 OF_A_RULE = "rule:"
+AWAITS = col(Version.state) == VersionState.AWAITING_APPROVAL
 
 
 class Holds(Database):
@@ -24,6 +26,11 @@ class Holds(Database):
         """The hold of exactly this, if it holds at this instant."""
         with self._reading() as session:
             return _in_force(session, model_id, what, now)
+
+    def held_last(self, model_id: str, what: str) -> Hold | None:
+        """The hold of exactly this, also where it has ended by itself."""
+        with self._reading() as session:
+            return session.get(Hold, (model_id, what))
 
     def holds(self, model_id: str, now: datetime) -> Sequence[Hold]:
         """Everything of the model that is held at this instant, by name."""
@@ -54,16 +61,29 @@ class Holds(Database):
             return hold
 
     def end_hold(self, model_id: str, what: str, now: datetime, act: Act | None = None) -> None:
-        """Let it go on. Raises NotFound where nothing of the kind is held."""
+        """Let it go on. Raises NotFound where nothing of the kind is held.
+
+        What was frozen has its whole time again: a freeze must not be what ends it.
+        """
         with self._writing() as session:
             _locked(session, model_id)
             hold = _in_force(session, model_id, what, now)
             if hold is None:
                 raise NotFound(f"nothing holds {what} of {model_id}", model=model_id, what=what)
             session.delete(hold)
+            if what == ROLLOUT:
+                _give_time(session, model_id, now)
             self._tell(session, "hold", model_id, {"state": "ended", **_said(hold)}, now)
             self._touch(session, model_id)
             self._audit(session, act, "hold.end", model_id, _said(hold), None)
+
+
+def _give_time(session: Session, model_id: str, now: datetime) -> None:
+    """A rollout's deadline counts from now, and so does that of an approval."""
+    rollouts = update(Rollout).where(col(Rollout.model) == model_id, col(Rollout.ended_at).is_(None))
+    session.exec(rollouts.where(col(Rollout.state) != RolloutState.WATCHING).values(began_at=now))
+    waiting = update(Version).where(col(Version.model) == model_id, AWAITS)
+    session.exec(waiting.values(state_at=now))
 
 
 def _locked(session: Session, model_id: str) -> Model:

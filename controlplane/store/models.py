@@ -12,13 +12,25 @@ from sqlalchemy import union
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, SQLModel, col, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from controlplane.access.acts import Act
 from controlplane.errors import NotFound
 from controlplane.store.database import Database
-from controlplane.tables import AuditEntry, Json, Model, ReplayTime, ScheduleStart, Ticked
+from controlplane.store.reading import table_of
+from controlplane.store.rollouts import lock
+from controlplane.tables import (
+    AuditEntry,
+    Json,
+    Model,
+    ReplayTime,
+    Rollout,
+    ScheduleStart,
+    Ticked,
+    TrainingRun,
+    Version,
+)
 from pipeline.contract.rulespec import ScheduleRule
 from pipeline.contract.spec import ModelSpec
 
@@ -109,6 +121,22 @@ class Models(Database):
         """The monitor finished a pass over everything up to the watermark."""
         with self._writing() as session:
             session.exec(update(Model).where(col(Model.id) == model_id).values(monitored_until=watermark))
+
+    def bring_back(self, model_id: str, now: datetime) -> None:
+        """The clock was ahead, and has gone back: what happened in the future happened now.
+
+        Cooldowns, schedules and deadlines then last once, not until the clock has come there again.
+        """
+        ahead: tuple[tuple[type[SQLModel], str], ...] = (
+            (Version, "promoted_at"), (Version, "first_promoted_at"), (Version, "state_at"), (Rollout, "began_at"),
+            (Rollout, "state_at"), (ScheduleStart, "since"), (TrainingRun, "asked_at"),
+        )  # fmt: skip
+        with self._writing() as session:
+            lock(session, model_id)
+            for table, name in ahead:
+                columns = table_of(table).c
+                later = update(table).where(columns.model == model_id, columns[name] > now)
+                session.execute(later.values({name: now}))
 
     def replay_time(self) -> datetime | None:
         """The replay clock; None before it was set."""

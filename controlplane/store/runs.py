@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import text
-from sqlmodel import Session, col, func, or_, select, update
+from sqlmodel import Session, col, func, or_, select
 
 from controlplane.access.acts import Act
 from controlplane.errors import NotFound, RunEnded, StaleEpoch
@@ -155,22 +155,6 @@ class Runs(Database):
         with self._reading() as session:
             query = select(TrainingRun).where(TrainingRun.model == model_id, col(TrainingRun.state).in_(ACTIVE))
             return session.exec(query).first()
-
-    def last_asked_at(self, model_id: str, now: datetime) -> datetime | None:
-        """When the model's last run was asked for.
-
-        A run of the future, asked for while the clock was ahead, counts as asked for now, and does from now on: a
-        cooldown then lasts once, not until the clock has come there.
-        """
-        with self._reading() as session:
-            query = select(func.max(TrainingRun.asked_at)).where(TrainingRun.model == model_id)
-            last = session.exec(query).one()
-        if last is None or last <= now:
-            return last
-        with self._writing() as session:
-            ahead = update(TrainingRun).where(col(TrainingRun.model) == model_id, col(TrainingRun.asked_at) > now)
-            session.exec(ahead.values(asked_at=now))
-        return now
 
     def run_of_cause(self, model_id: str, rule: str, cause: str) -> TrainingRun | None:
         """The run that a firing of this rule and cause asked for."""

@@ -145,7 +145,12 @@ class Versions(Rollouts):
             return version
 
     def reject(
-        self, model_id: str, number: int, note: str, now: datetime, act: Act | None = None,
+        self,
+        model_id: str,
+        number: int,
+        note: str,
+        now: datetime,
+        act: Act | None = None,
         seen: VersionState | None = None,
     ) -> Version:
         """Take a version out of the way to production for good; the rollout that it is in is aborted.

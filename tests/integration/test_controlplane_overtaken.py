@@ -1,0 +1,170 @@
+"""What a tick decided is not done where a person, the clock or another release was faster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from controlplane.access.acts import Act
+from controlplane.lifecycle import RolloutState, RunState, VersionState
+from controlplane.store import Store, open_engine
+from controlplane.tables import TrainingRun
+from tests.controlplane_world import MODEL, Crash, World, crash_at, spec
+
+ACT = Act(actor="ann", token_id="t1", via="api", request_id="r1", why="why")
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def world(tmp_path, database_url):
+    return World(tmp_path, database=database_url)
+
+
+def awaiting(folder, database_url, **plan) -> World:
+    world = World(folder, spec(gate={"resamples": 200, "approval": True}, **plan), database_url)
+    world.finish(world.ask().key, world.made(champion=False))
+    world.tick()
+    world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.AWAITING_APPROVAL
+    return world
+
+
+def of_another_release(world: World, key: str) -> None:
+    with world.store._writing() as session:
+        run = session.get(TrainingRun, key)
+        run.request = {**run.request, "a_field_that_comes_later": 1}
+        session.add(run)
+
+
+class Later:
+    """The machine's time, some hours on."""
+
+    def __init__(self, world: World, by: timedelta) -> None:
+        self.world, self.by = world, by
+
+    def now(self):
+        return self.world.store._wall.now() + self.by
+
+
+def test_an_approval_that_was_answered_holds_though_a_tick_had_seen_its_deadline_pass(tmp_path, database_url):
+    world = awaiting(tmp_path, database_url)
+    world.clock.advance(timedelta(days=60))
+    really = world.store.reject
+
+    def approved_first(*asked, **named):
+        Store(open_engine(world.database)).approve(MODEL, 1, "it is good", world.clock.now(), ACT)
+        return really(*asked, **named)
+
+    world.store.reject = approved_first
+    world.tick()
+    version = world.store.version(MODEL, 1)
+    assert (version.state, version.approved_by) == (VersionState.STAGING, "ann")
+
+
+def test_what_waited_frozen_for_its_approval_has_its_whole_time_again(tmp_path, database_url):
+    world = awaiting(tmp_path, database_url, rollout={"deadline": "2d"})
+    world.store.put_hold(MODEL, "rollout", "holiday", None, world.clock.now(), "ann")
+    world.clock.advance(10 * DAY)
+    world.store.end_hold(MODEL, "rollout", world.clock.now())
+    world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.AWAITING_APPROVAL
+    world.clock.advance(2 * DAY)
+    world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.REJECTED
+
+
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_a_freeze_does_not_end_the_rollout_that_it_froze(tmp_path, database_url, by_itself):
+    world = World(tmp_path, spec(rollout={"deadline": "2d"}), database_url)
+    world.to_production()
+    world.clock.advance(2 * DAY)
+    world.finish(world.ask().key, world.made())
+    world.tick()
+    world.tick()
+    until = world.clock.now() + 10 * DAY if by_itself else None
+    world.store.put_hold(MODEL, "rollout", "holiday", until, world.clock.now(), "ann")
+    world.clock.advance(10 * DAY)
+    if not by_itself:
+        world.store.end_hold(MODEL, "rollout", world.clock.now())
+    world.tick()
+    assert world.store.rollout_of(MODEL).state is RolloutState.LOADING
+    world.clock.advance(2 * DAY)
+    world.tick()
+    assert world.store.version(MODEL, 2).state is VersionState.REJECTED
+
+
+def test_a_promotion_of_a_clock_that_was_ahead_blinds_no_rule(world):
+    world.clock.advance(30 * DAY)
+    version = world.to_production()
+    world.clock.advance(-30 * DAY)
+    world.tick()
+    world.clock.advance(DAY)
+    world.window(version.number, 1, drifted_share=1.0)
+    world.tick()
+    assert world.store.firings(MODEL)[0].rule == "drifted"
+
+
+def test_a_schedule_goes_on_after_a_promotion_of_a_clock_that_was_ahead(tmp_path, database_url):
+    hourly = {"name": "hourly", "kind": "schedule", "every": "1h", "cooldown": "0s"}
+    world = World(tmp_path, spec(rules=[hourly]), database_url)
+    world.clock.advance(DAY)
+    world.to_production()
+    world.clock.advance(-DAY)
+    for _ in range(3):
+        world.tick()
+        world.clock.advance(timedelta(hours=1))
+    assert world.store.firings(MODEL)[0].rule == "hourly"
+
+
+def test_a_rollout_that_began_while_the_clock_was_ahead_has_its_deadline(tmp_path, database_url):
+    world = World(tmp_path, spec(rollout={"deadline": "2d"}), database_url)
+    world.clock.advance(30 * DAY)
+    world.finish(world.ask().key, world.made(champion=False))
+    world.tick()
+    world.clock.advance(-30 * DAY)
+    world.tick()
+    world.clock.advance(2 * DAY)
+    world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.REJECTED
+
+
+def test_a_run_that_another_release_asked_for_ends_as_it_ends(world):
+    run = world.ask()
+    with pytest.raises(Crash):
+        world.tick(at=crash_at("started"))
+    of_another_release(world, run.key)
+    world.finish(run.key, world.made(champion=False))
+    world.tick()
+    assert world.store.run(run.key).state is RunState.SUCCEEDED
+
+
+def test_a_candidate_that_no_release_here_can_read_is_rejected_when_there_was_time_for_another(world):
+    run = world.ask()
+    world.finish(run.key, world.made(champion=False))
+    with pytest.raises(Crash):
+        world.tick(at=crash_at("finished"))
+    of_another_release(world, run.key)
+    world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.CANDIDATE
+    world.tick(wall=Later(world, timedelta(hours=1)))
+    version = world.store.version(MODEL, 1)
+    assert version.state is VersionState.REJECTED and "cannot be read by this release" in version.note
+
+
+@pytest.mark.parametrize(("watched", "ends"), [(False, RolloutState.ABORTED), (True, RolloutState.DONE)])
+def test_a_rollout_that_no_release_here_can_read_ends_and_production_stays(tmp_path, database_url, watched, ends):
+    world = World(tmp_path, spec(rollout={"watch": "30d"}), database_url)
+    world.to_production()
+    world.clock.advance(2 * DAY)
+    if watched:
+        world.to_production()
+    else:
+        world.finish(world.ask().key, world.made())
+        world.tick()
+        world.tick()
+    before = world.store.production(MODEL).number
+    of_another_release(world, world.store.version(MODEL, 2).run_key)
+    world.tick(wall=Later(world, timedelta(hours=1)))
+    assert world.store.rollouts(MODEL)[0].state is ends
+    assert world.store.production(MODEL).number == before
