@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from controlplane.access.callers import ROLES
+from controlplane.access.callers import ROLES, Role
 from controlplane.access.tokens import is_live
 from controlplane.store.trail import Wanted
 from controlplane.tables import AuditEntry, Json, Token
@@ -19,9 +19,10 @@ PAGE: Final = 50
 WALKED: Final = 2_000
 #: how long a new token lets somebody in, in days; 0 is for ever
 ENDS: Final[Mapping[str, int]] = {"30 days": 30, "90 days": 90, "one year": 365, "no end": 0}
-ROLE_WORDS: Final[Mapping[str, str]] = {
+ROLE_WORDS: Final[Mapping[Role, str]] = {
     "viewer": "reads everything but audit and tokens",
     "operator": "also approves, rolls back, pauses, silences, trains",
+    "engineer": "also applies models, whose recipes are code",
     "admin": "also tokens and audit",
     "service": "for serving instances",
     "predict": "for programs that ask for predictions",

@@ -267,6 +267,10 @@ def test_whoever_is_on_call_sees_acknowledges_rolls_back_and_finds_it_in_the_aud
         page.click("text=Roll back to v1")
         say(page, "version 2 is worse since its promotion")
         assert page.inner_text("#tiles .big >> nth=0") == "v1"
+        page.go_back()
+        say(page, "pressed twice")
+        assert "version 2 of shop/fraud is not in production" in page.inner_text("#refused")
+        page.goto(f"{live.url}/models/{FRAUD}")
         page.click("text=Approve v3")
         say(page, "it is better")
         assert "was made to replace 2, which is not in production" in page.inner_text("#refused")

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from controlplane.access.callers import ROLES
 from controlplane.lifecycle import ROLLOUT_TRANSITIONS, AlertState, RolloutState
 from controlplane.tables import GateRecord
-from controlplane.ui.people_page import changes_of
+from controlplane.ui.people_page import ROLE_WORDS, changes_of
 from controlplane.ui.reading import Status, outcome_of
 from controlplane.ui.runbook import headings_of, runbook
 from controlplane.ui.situation import condition_of, hygiene_of, status_with
@@ -123,6 +124,10 @@ def test_a_decision_tells_apart_what_held_and_was_kept_back():
     assert decided("fire", "RETRAIN_DRIFT") == "fired"
     assert decided("wait", "WAIT_BUDGET") == decided("wait", "WAIT_DRY_RUN") == "held back"
     assert decided("wait", "WAIT_STABLE") == "waits"
+
+
+def test_every_role_that_a_token_may_have_is_offered_with_what_it_may():
+    assert set(ROLE_WORDS) == set(ROLES)
 
 
 def test_what_an_entry_changed_is_told_name_by_name():
