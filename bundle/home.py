@@ -12,6 +12,10 @@ class Home:
 
     root: Path
 
+    def make(self) -> None:
+        """Make the folder where there is none, open to its owner only; one that is there keeps what it lets in."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     @property
     def database(self) -> Path:
         """State of record of the control plane (SQLite)."""

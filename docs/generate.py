@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -116,7 +116,8 @@ def _settings() -> Iterator[str]:
         yield "| variable | default | |\n|---|---|---|"
         comments = _comments(settings)
         for name, field in settings.model_fields.items():
-            yield f"| `{prefix}{name.upper()}` | {_default(field)} | {comments.get(name, '')} |"
+            named = field.validation_alias.choices[0] if isinstance(field.validation_alias, AliasChoices) else None
+            yield f"| `{named or prefix + name.upper()}` | {_default(field)} | {comments.get(name, '')} |"
         yield ""
 
 

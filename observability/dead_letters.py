@@ -67,7 +67,7 @@ class DeadLetters:
 
 
 def _append_new(path: Path, letters: Sequence[DeadLetter]) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         lines = _whole_lines(path.read_bytes())
         os.ftruncate(descriptor, sum(len(line) + 1 for line in lines))  # without half a letter of a killed shipper

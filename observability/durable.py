@@ -20,7 +20,7 @@ def sync_folder(folder: Path) -> None:
 def replace_durably(path: Path, data: bytes) -> None:
     """After this the file holds the data, power cut or not; until then it holds what it held."""
     partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         write_fully(descriptor, data)
         os.fsync(descriptor)
@@ -39,7 +39,7 @@ def write_fully(descriptor: int, data: bytes) -> None:
 
 def lock_file(path: Path, patience_seconds: float = 0.0) -> int | None:
     """An exclusive lock, held until the descriptor is closed or the process dies; None where it is taken."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     give_up_at = time.monotonic() + patience_seconds
     while True:
         try:

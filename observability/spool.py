@@ -210,7 +210,7 @@ class SpoolWriter:
         number = int(existing[-1].name.partition("-")[0]) + 1 if existing else 1
         # The random part keeps a name from ever coming back: the shipper remembers offsets by name.
         path = self.folder / f"{number:010d}-{secrets.token_hex(4)}{SUFFIX}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._leave_segment()
         self._descriptor, self._size, self._new_names = descriptor, 0, True
 

@@ -11,6 +11,8 @@ import socket
 import sys
 from typing import NoReturn
 
+from serving.errors import Unsafe
+from serving.safety import refuse_unsafe
 from serving.settings import Settings
 
 _BACKLOG = 2048
@@ -19,6 +21,7 @@ _BACKLOG = 2048
 def environment(settings: Settings) -> dict[str, str]:
     """What BentoML must be told before it is imported: its folder, no telemetry, no debug pages."""
     kept = {name: value for name, value in os.environ.items() if name != "BENTOML_DEBUG"}
+    settings.folders.make()
     settings.folders.bento.mkdir(parents=True, exist_ok=True)
     return {
         **kept,
@@ -40,7 +43,13 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def main() -> NoReturn:
+    os.umask(0o077)  # what serving writes holds rows and tokens' hashes
     settings = Settings()
+    try:
+        refuse_unsafe(settings)
+        settings.key()
+    except Unsafe as error:
+        sys.exit(f"serving does not start: {error}")
     listener = listen(settings)
     worker = [
         sys.executable, "-m", "_bentoml_impl.worker.service", "serving.service:DriftgateService",

@@ -78,8 +78,7 @@ class Application:
         quota = settings.spool_quota_bytes
         with SpoolWriter.claim(settings.folders.spool, "serving", quota_bytes=quota) as spool:
             poller = Poller(settings, ControlPlane(settings))
-            key = settings.privacy_key.get_secret_value().encode()
-            self._answering = Answering(poller, spool, key, SystemClock())
+            self._answering = Answering(poller, spool, settings.key(), SystemClock())
             frozen_heap()
             poller.start()
             try:

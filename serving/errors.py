@@ -3,7 +3,8 @@
 ServingError
 ├── Refused             what a caller sent is not answered; carries HTTP status, code and details
 ├── VersionUnusable     a version cannot be loaded; carries the reason that is reported
-└── ControlUnavailable  the control plane does not answer; what is loaded goes on
+├── ControlUnavailable  the control plane does not answer; what is loaded goes on
+└── Unsafe              a setting with which the start is refused
 """
 
 from __future__ import annotations
@@ -37,3 +38,7 @@ class VersionUnusable(ServingError):
 
 class ControlUnavailable(ServingError):
     """The control plane does not answer, or not as agreed."""
+
+
+class Unsafe(ServingError):
+    """A setting with which the start is refused; the message says what to do."""

@@ -11,9 +11,9 @@ import bentoml
 
 from serving.app import Application
 from serving.door import Door
-from serving.settings import Settings
+from serving.safety import take_settings
 
-application = Application(lambda: Settings())
+application = Application(take_settings)
 
 
 class Answers:
