@@ -47,17 +47,25 @@ def sign(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
 
 
+def check_headers(given: Mapping[str, str]) -> tuple[str, str]:
+    """The id and the time that a call says, which are known before its body. Raises BadSignature without them."""
+    message_id, timestamp = given.get(ID, ""), given.get(TIMESTAMP, "")
+    if not _ID.fullmatch(message_id):
+        raise BadSignature(f"{ID}: 1 to 64 letters, digits, - or _")
+    if not _SECONDS.fullmatch(timestamp):
+        raise BadSignature(f"{TIMESTAMP}: Unix seconds")
+    if not given.get(SIGNATURE):
+        raise BadSignature(f"{SIGNATURE}: there is none")
+    return message_id, timestamp
+
+
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
     """The id of a call that was signed with this secret within the tolerance. Raises BadSignature.
 
     What is compared is the text of the signature, not what it decodes to: of one signature there is one text.
     """
     given = {name.lower(): value for name, value in headers.items()}
-    message_id, timestamp = given.get(ID, ""), given.get(TIMESTAMP, "")
-    if not _ID.fullmatch(message_id):
-        raise BadSignature(f"{ID}: 1 to 64 letters, digits, - or _")
-    if not _SECONDS.fullmatch(timestamp):
-        raise BadSignature(f"{TIMESTAMP}: Unix seconds")
+    message_id, timestamp = check_headers(given)
     expected = sign(secret, message_id, timestamp, body).encode()
     signatures = given.get(SIGNATURE, "").split(" ")[:SIGNATURES]
     if not any([hmac.compare_digest(each.encode("utf-8", "replace"), expected) for each in signatures]):

@@ -29,6 +29,8 @@ def burden(body: bytes) -> str:
     >>> burden(b'{"a": [1, 2]}'), burden(b"[" * 100), burden(b'{"code": "[[[[:::"}')
     ('', 'lists and objects are nested deeper than 64', '')
     """
+    if not _is_text(body):
+        return "it is not UTF-8, or holds a NUL byte"
     structure = _TEXT.sub(b"", body)
     if structure.count(b":") > MOST_KEYS:
         return f"it has more than {MOST_KEYS:,} fields"
@@ -38,6 +40,15 @@ def burden(body: bytes) -> str:
     if _depth(brackets[: 2 * MOST_CONTAINERS]) > DEEPEST:
         return f"lists and objects are nested deeper than {DEEPEST}"
     return f"it has more than {MOST_CONTAINERS:,} lists and objects" if len(brackets) > 2 * MOST_CONTAINERS else ""
+
+
+def _is_text(body: bytes) -> bool:
+    """Whether bytes are characters as they are counted here: in UTF-16 a bracket is no byte of its own."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in body
 
 
 def _depth(brackets: bytes) -> int:

@@ -14,7 +14,6 @@ from typing import Final
 from urllib.parse import parse_qs, quote
 
 from anyio import to_thread
-from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
@@ -22,10 +21,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlplane.access.auth import SAFE, Authenticator, is_open, is_plain, required_scope
 from controlplane.access.callers import Caller, demand
+from controlplane.access.hooks import check_headers
 from controlplane.access.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
 from controlplane.access.throttle import Network, address_of
 from controlplane.api.bodies import again, burden, whole
-from controlplane.api.failures import failure, of_error
+from controlplane.api.failures import failure, of_error, of_http
+from controlplane.api.limits import BODY_SECONDS, TooLarge, TooSlow, limit_of, limited
 from controlplane.errors import ControlPlaneError, Forbidden, Unauthenticated
 from observability.ids import new_id
 
@@ -35,31 +36,28 @@ FORM: Final = "application/x-www-form-urlencoded"
 FORM_BYTES: Final = 64 << 10
 REQUEST_ID: Final = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
 FAILED: Final = "%s %s failed"
-BODY_BYTES: Final = 1 << 20
-APPLY_BYTES: Final = 4 << 20
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-
-class TooLarge(HTTPException):
-    """The body is longer than the route takes. An HTTPException, because FastAPI lets only those through."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"the body is longer than {limit} bytes", {"Connection": "close"})
-        self.limit = limit
 
 
 class Door:
     """Every request passes here; what is not let in never reaches a route."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, trusted: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        trusted: Sequence[Network] = (),
+        seconds: float = BODY_SECONDS,
+    ) -> None:
         self._app = app
+        self._seconds = seconds
         self._authenticator = authenticator
         self._trusted = trusted
 
@@ -72,13 +70,15 @@ class Door:
         request_id, peer = _request_id(headers), (scope.get("client") or ("unknown", 0))[0]
         address = address_of(peer, headers.getlist("x-forwarded-for"), self._trusted)
         scope.setdefault("state", {}).update(request_id=request_id, address=address)
-        guarded, limit = _with_headers(send, request_id), _limit(scope)
+        guarded, limit = _with_headers(send, request_id), limit_of(scope)
         try:
-            refusal, receive = await self._admit(scope, headers, _limited(receive, limit))
+            refusal, receive = await self._admit(scope, headers, limited(receive, limit, self._seconds))
         except ControlPlaneError as error:
             refusal = refused(error)
         except TooLarge as error:
             refusal = _too_large(error.limit)
+        except TooSlow as error:
+            refusal = of_http(error)
         except ClientDisconnect:
             return  # nobody is there to be answered
         except Exception:
@@ -99,6 +99,8 @@ class Door:
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return  # nobody is there to be answered, and nothing is wrong
         except Exception:
             LOG.exception(FAILED, scope["method"], scope["path"])
             if begun:
@@ -107,7 +109,7 @@ class Door:
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
         """What to answer instead of the application, or None and the body for it. Raises Denied or TooLarge."""
-        refusal, limit = await self._refusal(scope), _limit(scope)
+        refusal, limit = await self._refusal(scope), limit_of(scope)
         if refusal is None and _is_too_long(headers, limit):
             refusal = _too_large(limit)
         if refusal is not None:
@@ -122,9 +124,11 @@ class Door:
     async def _refusal(self, scope: Scope) -> Response | None:
         """What to answer to a request that is not let in; None where it is. Raises Denied."""
         path, method = scope["path"], scope["method"]
-        if is_open(path):
-            return None
         headers = Headers(scope=scope)
+        if is_open(path):
+            if path.startswith("/hooks/") and method not in SAFE:
+                check_headers(headers)
+            return None
         try:
             caller = await to_thread.run_sync(self._caller, headers, scope["state"]["address"])
         except Unauthenticated:
@@ -170,7 +174,7 @@ async def _from_its_session(scope: Scope, headers: Headers, receive: Receive) ->
     if said is not None or not _is_form(headers):
         check_csrf(caller, said or "")
         return receive
-    body = await whole(_limited(receive, FORM_BYTES))
+    body = await whole(limited(receive, FORM_BYTES, BODY_SECONDS))
     check_csrf(caller, _field(body, CSRF_FIELD))
     return again(body, receive)
 
@@ -212,12 +216,8 @@ def _from_our_pages(headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    return headers.get("origin", "").partition("://")[2] == headers.get("host", "-")
-
-
-def _limit(scope: Scope) -> int:
-    applies = scope["method"] == "PUT" and scope["path"].startswith("/api/v1/models/")
-    return APPLY_BYTES if applies else BODY_BYTES
+    host = headers.get("origin", "").partition("://")[2]  # of an origin that is `null` there is none
+    return host != "" and host == headers.get("host")
 
 
 def _is_too_long(headers: Headers, limit: int) -> bool:
@@ -229,20 +229,6 @@ def _too_large(limit: int) -> Response:
     response = failure(413, "too_large", f"the body is longer than {limit} bytes", {"limit": limit})
     response.headers["Connection"] = "close"
     return response
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    taken = 0
-
-    async def counted() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > limit:
-            raise TooLarge(limit)
-        return message
-
-    return counted
 
 
 def _request_id(headers: Headers) -> str:

@@ -17,7 +17,7 @@ from controlplane.lifecycle import IllegalTransition
 LOG: Final = logging.getLogger(__name__)
 #: of one request; the rest is counted
 TOLD_PROBLEMS: Final = 20
-_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES: Final = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 
 
 def failure(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> JSONResponse:

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 
 from controlplane.access.auth import OPEN, OPEN_FOLDERS, Authenticator, digest_of_token, is_open, new_token
 from controlplane.api import Parts, create_app
-from controlplane.api.door import APPLY_BYTES, BODY_BYTES
+from controlplane.api.limits import APPLY_BYTES, BODY_BYTES
 from controlplane.processes import admin_pages
 from tests.controlplane_world import MODEL, START, FakeClock, World
 

@@ -27,9 +27,19 @@ def test_texts_weigh_nothing(words):
     assert burden(json.dumps({"code": words * 20}).encode()) == ""
 
 
+@given(st.text(st.characters(exclude_characters="\0[]{}:,")))
+def test_what_is_no_json_is_left_to_the_parser(words):
+    assert burden(words.encode()) == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_a_body_whose_brackets_are_no_bytes_of_their_own_is_not_read(encoding):
+    assert "UTF-8" in burden(json.dumps([[1]] * 3).encode(encoding))
+
+
 @given(st.binary())
-def test_what_is_no_json_is_left_to_the_parser(body):
-    assert burden(body) == ""
+def test_whatever_bytes_come_they_are_weighed_or_refused(body):
+    assert isinstance(burden(body), str)
 
 
 @pytest.mark.parametrize(
