@@ -75,6 +75,7 @@ def run_control(settings: Settings) -> None:
         trouble=ticker.trouble,
         trusted_proxies=settings.trusted_proxies,
         behind_tls=settings.behind_tls,
+        runbook_url=settings.runbook_url,
         hook_key=installation_key(settings, credentials),
     )
     app = create_app(parts, admin_pages(), _ticking(ticker, *deliveries))

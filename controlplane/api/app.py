@@ -55,7 +55,7 @@ def create_app(
     )
     app.state.parts = parts
     for router in ROUTERS:
-        app.include_router(router, tags=None if router.tags else ["serving"])
+        app.include_router(router)
     for mount in mounts:
         mount(app)
     failures.install(app)

@@ -18,7 +18,7 @@ from controlplane.lifecycle import RolloutState, VersionState
 from controlplane.store import Store
 from controlplane.tables import Rollout, Version
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", tags=["serving"])
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -36,6 +36,8 @@ class Parts:
     trusted_proxies: tuple[Network, ...] = ()
     #: browsers come by https, though it ends in front of us
     behind_tls: bool = False
+    #: where the runbook is read; the page beside the others where this is empty
+    runbook_url: str = ""
 
 
 def _parts(request: Request) -> Parts:

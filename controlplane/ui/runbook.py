@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-#: beside the package in a checkout; elsewhere the link is left out
-FILE: Final = Path(__file__).parents[2] / "docs" / "runbook.md"
+#: a link to the page of the docs; an installed package has a copy of it here
+FILE: Final = Path(__file__).with_name("runbook.md")
 _SPAN: Final = re.compile(r"`([^`]+)`|\[([^\]]+)\]\([^)]*\)|\*([^*]+)\*")
 
 
@@ -39,9 +39,18 @@ def runbook() -> tuple[Heading, ...]:
 
 
 @cache
-def anchors() -> frozenset[str]:
-    """What a link may lead to."""
-    return frozenset(each.id for each in runbook())
+def links(elsewhere: str = "") -> Mapping[str, str]:
+    """A heading's id to where it is read: on our own page, or in the runbook that the settings name.
+
+    Only what begins as an address of the web is followed.
+
+    >>> links("https://wiki.example.com/driftgate")["driftdetected"]
+    'https://wiki.example.com/driftgate#driftdetected'
+    >>> links("javascript:alert(1)")["driftdetected"]
+    '/runbook#driftdetected'
+    """
+    page = elsewhere if elsewhere.startswith(("https://", "http://")) else "/runbook"
+    return {each.id: f"{page}#{each.id}" for each in runbook()}
 
 
 def headings_of(text: str) -> tuple[Heading, ...]:

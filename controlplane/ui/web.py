@@ -25,7 +25,7 @@ from controlplane.ui import reading, words
 from controlplane.ui.actions import done_words
 from controlplane.ui.paging import address
 from controlplane.ui.queries import Reader
-from controlplane.ui.runbook import anchors
+from controlplane.ui.runbook import links
 from observability.clock import Clock
 
 HERE: Final = Path(__file__).parent
@@ -142,7 +142,7 @@ def frame(site: Site, request: Request) -> dict[str, Any]:
         "told": site.reader.open_counts(),
         "here": request.url.path,
         "done": done_words(request.query_params.get("done", "")),
-        "anchors": anchors(),
+        "anchors": links(site.parts.runbook_url),
     }
 
 

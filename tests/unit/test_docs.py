@@ -8,14 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from bundle.columns import raw_columns
 from bundle.recipe import Recipe, load_function
 from bundle.scorer import Graph
 from controlplane import client
+from controlplane.access.auth import Authenticator
+from controlplane.access.tokens import mint
+from controlplane.api import Parts, create_app
+from controlplane.api.document import operations
+from controlplane.processes import admin_pages
+from controlplane.ui import runbook
 from docs.generate import REFERENCE, pages
+from docs.openapi import document
 from pipeline.contract.specfile import read_recipe
 from pipeline.engines.sklearn import SklearnEngine
+from tests.admin_ui_story import Story
 from tests.api_client import Wire, add, api_of, decision
 from tests.controlplane_world import World
 
@@ -37,6 +46,36 @@ def test_links_between_pages_lead_somewhere(page):
     missing = [link for link in links if not (page.parent / link).exists()]
 
     assert missing == []
+
+
+def test_every_route_is_on_the_reference_page():
+    page = pages()["api.md"]
+
+    missing = [
+        f"{method.upper()} {path}"
+        for path, method, _ in operations(document())
+        if f"### {method.upper()} {path}\n" not in page
+    ]
+
+    assert missing == []
+
+
+def test_an_installed_package_has_the_runbook_beside_its_pages():
+    assert runbook.FILE.parent == Path(runbook.__file__).parent
+    assert runbook.FILE.read_text(encoding="utf-8") == (DOCS / "runbook.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("runbook_url", ["", "https://wiki.example.com/driftgate"])
+def test_an_alert_leads_to_the_runbook_that_the_settings_name(tmp_path, runbook_url):
+    world, token = World(tmp_path), mint()
+    Story(world.store).alert("default/tweets", "DriftDetected", "warning", "it drifted", "nothing was done")
+    world.store.create_token(token, "reader", "viewer", "read", None)
+    parts = Parts(world.store, world.blobs, world.clock, Authenticator(world.store), runbook_url=runbook_url)
+    visitor = TestClient(create_app(parts, admin_pages()), headers={"Authorization": f"Bearer {token.secret}"})
+
+    page = visitor.get("/alerts", headers={"Accept": "text/html"}).text
+
+    assert f'href="{runbook_url or "/runbook"}#driftdetected">Runbook</a>' in page
 
 
 def guide_recipe(folder: Path) -> Path:
