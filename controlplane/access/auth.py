@@ -82,7 +82,7 @@ class Authenticator:
         self._store = store
         self._throttle = throttle or Throttle(store)
         self._wall: Clock = wall or SystemClock()
-        self.sessions = Sessions(store, self._wall)
+        self.sessions = Sessions(store, self._wall, self._throttle)
 
     def authenticate(self, token: str, address: str) -> Caller:
         """The caller. Raises Unauthenticated or TooManyAttempts; a missing token is not counted.

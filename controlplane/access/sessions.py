@@ -17,6 +17,7 @@ from typing import Final
 
 from controlplane.access.acts import Act
 from controlplane.access.callers import Caller, demand, opened_by
+from controlplane.access.throttle import Throttle
 from controlplane.access.tokens import is_live
 from controlplane.errors import Forbidden, Unauthenticated
 from controlplane.store import Store
@@ -47,8 +48,16 @@ class Begun:
 class Sessions:
     """Begins, resumes and ends sessions."""
 
-    def __init__(self, store: Store, wall: Clock, idle: timedelta = IDLE, longest: timedelta = LONGEST) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wall: Clock,
+        throttle: Throttle | None = None,
+        idle: timedelta = IDLE,
+        longest: timedelta = LONGEST,
+    ) -> None:
         self._store = store
+        self._throttle = throttle or Throttle(store)
         self._wall = wall
         self._idle = idle
         self._longest = longest
@@ -56,11 +65,12 @@ class Sessions:
     def begin(self, caller: Caller, request_id: str, replaced: str = "") -> Begun:
         """A session of this caller, who came with a token; the one that the browser had before ends.
 
-        Raises Forbidden where the token may not read.
+        Raises Forbidden where the token may not read, and TooManyAttempts where it has begun too many lately.
         """
         demand(caller, "read")
         assert caller.token_id is not None  # noqa: S101 - the authenticator found it by its token
         cookie, now = secrets.token_urlsafe(32), self._wall.now()
+        self._throttle.count_sign_in(caller.token_id, now)
         row = SignIn(
             sha256=_digest(cookie), token_id=caller.token_id, csrf_sha256=_digest(csrf_of(cookie)), began_at=now,
             seen_at=now, expires_at=now + self._longest,

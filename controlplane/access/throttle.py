@@ -39,7 +39,11 @@ class Limit:
 
 
 class Throttle:
-    """Says of a wrong token whether it is still answered as one, or told to wait."""
+    """Says of a wrong token whether it is still answered as one, or told to wait; and of a right one whether it may
+    begin another session now, which is kept in the audit chain for ever.
+    """
+
+    SIGN_INS: Final = (Limit(20, MINUTE), Limit(120, HOUR))
 
     #: refused subjects that one process remembers
     REMEMBERED: Final = 10_000
@@ -72,6 +76,15 @@ class Throttle:
         for subject, allowed in limits.items():
             more = tuple(Limit(limit.failures + 1, limit.within) for limit in allowed)  # the one just written is ours
             self._refuse(subject, self._opens_at(subject, more, now), now)
+
+    def count_sign_in(self, account: str, now: datetime) -> None:
+        """A session is about to begin with this token. Raises TooManyAttempts where it has begun too many lately."""
+        subject = f"sign-in:{account}"
+        self._may_write(now, 0)  # only to forget what is old: what is written here is bounded by the limits
+        until = self._opens_at(subject, self.SIGN_INS, now)
+        if until is not None:
+            raise _wait(until - now, "too many sessions were begun with this token")
+        self._store.record_failures([subject], now)
 
     def _opens_at(self, subject: str, limits: Sequence[Limit], now: datetime) -> datetime | None:
         most = max(limit.failures for limit in limits)
@@ -133,6 +146,8 @@ def _is_listed(peer: str, trusted: Sequence[Network]) -> bool:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped  # a socket of both families names its peers of IPv4 like this
     return any(address in network for network in trusted)
 
 
@@ -148,7 +163,6 @@ def _peer(address: str) -> str:
     return str(found)
 
 
-def _wait(left: timedelta) -> TooManyAttempts:
+def _wait(left: timedelta, why: str = "too many wrong tokens from this address or for this account") -> TooManyAttempts:
     seconds = max(1, math.ceil(left.total_seconds()))
-    message = f"too many wrong tokens from this address or for this account: try again in {seconds} s"
-    return TooManyAttempts(message, retry_after=seconds)
+    return TooManyAttempts(f"{why}: try again in {seconds} s", retry_after=seconds)

@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controlplane.access.auth import required_scope
 from controlplane.api.conditional import API, CHANGES
 from controlplane.api.failures import failure, of_error, of_http
 from controlplane.api.hearing import Heard, hear
 from controlplane.errors import Conflict, KeyBusy
 from controlplane.store import Store
-from controlplane.store.answers import CARRIED_OUT, Claim, claimed
+from controlplane.store.answers import CARRIED_OUT, OWNER, Claim, claimed
 from controlplane.tables import Answer
 
 KEY: Final = re.compile(r"[\x21-\x7e]{8,128}")
@@ -40,7 +41,7 @@ class Idempotent:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         said = Headers(scope=scope).get("idempotency-key") if scope["type"] == "http" else None
-        if said is None or scope["method"] not in CHANGES or not scope["path"].startswith(API):
+        if said is None or not _changes(scope):
             await self._app(scope, receive, send)
             return
         if not KEY.fullmatch(said):
@@ -52,7 +53,7 @@ class Idempotent:
         except HTTPException as error:
             await of_http(error)(scope, receive, send)
             return
-        await self._once(_digest(_who(scope), said), body, scope, receive, send)
+        await self._once(_key(_who(scope), said), body, scope, receive, send)
 
     async def _once(self, key: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _digest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), body.hex())
@@ -86,6 +87,17 @@ class Idempotent:
             claimed.reset(token)
             if not kept:
                 await to_thread.run_sync(self._store.release_answer, claim)
+
+
+def _changes(scope: Scope) -> bool:
+    """Whether the request may change something: what only asks may be asked again without a key, and keeps nothing."""
+    method, path = scope["method"], scope["path"]
+    return method in CHANGES and path.startswith(API) and required_scope(method, path) != "read"
+
+
+def _key(who: str, said: str) -> str:
+    """What is kept of a key. Those of one token begin alike, so that they can be counted."""
+    return _digest(who)[:OWNER] + _digest(who, said)[OWNER:]
 
 
 def _who(scope: Scope) -> str:

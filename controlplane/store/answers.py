@@ -24,6 +24,9 @@ from controlplane.tables import Answer, Json, Model
 
 #: an answer is kept so long
 KEEP: Final = timedelta(hours=24)
+#: of one token; then the oldest ends. Keys of a token begin alike: `key[:OWNER]` is made of the token's id
+MOST: Final = 1000
+OWNER: Final = 16
 #: whoever worked on a request for longer is gone
 ABANDONED: Final = timedelta(minutes=1)
 #: instead of a status: the change is committed, its answer is not kept
@@ -64,6 +67,7 @@ class Answers(Database):
             with self._plain() as session:
                 now = self._wall.now()
                 session.exec(delete(Answer).where(col(Answer.recorded_at) < now - KEEP))
+                _make_room(session, key[:OWNER])
                 session.add(Answer(key=key, request=request, recorded_at=now))
                 return Claim(key, now)
         except IntegrityError:
@@ -123,6 +127,14 @@ class Answers(Database):
         mine = update(Answer).where(*_held(claim)).values(status=CARRIED_OUT)
         if session.exec(mine).rowcount == 0:  # taken over: the change is made once, by whoever holds it now
             raise KeyBusy
+
+
+def _make_room(session: Session, owner: str) -> None:
+    """Forget the oldest answers of a token, so that what one token keeps is bounded; not what is being worked on."""
+    mine = select(Answer.key).where(Answer.key >= owner, Answer.key < owner + "g")  # behind every digit
+    oldest = session.exec(mine.order_by(col(Answer.recorded_at).desc()).offset(MOST - 1)).all()
+    if oldest:
+        session.exec(delete(Answer).where(col(Answer.key).in_(oldest), col(Answer.status).is_not(None)))
 
 
 def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:

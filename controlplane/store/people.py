@@ -16,6 +16,8 @@ from observability.ids import new_id
 
 #: `created_by` of tokens that stand in the credentials file
 CREDENTIALS = "credentials file"
+#: of one token; then the oldest ends
+MOST_SESSIONS = 20
 
 
 class People(Trail):
@@ -116,7 +118,9 @@ class People(Trail):
             return session.exec(query.order_by(col(Token.id).desc()).limit(limit)).all()
 
     def begin_session(self, row: SignIn, replaced: str | None, idle: timedelta, act: Act) -> None:
-        """A session begins; the one that it replaces ends, and those that ended by themselves are forgotten."""
+        """A session begins; the one that it replaces ends, and so does the oldest where the token has too many. Those
+        that ended by themselves are forgotten.
+        """
         gone = or_(
             col(SignIn.expires_at) <= row.began_at,
             col(SignIn.seen_at) <= row.began_at - idle,
@@ -125,6 +129,9 @@ class People(Trail):
         with self._writing() as session:
             _one_at_a_time(session)
             session.exec(delete(SignIn).where(gone))
+            mine = select(SignIn.sha256).where(SignIn.token_id == row.token_id).order_by(col(SignIn.began_at).desc())
+            oldest = session.exec(mine.offset(MOST_SESSIONS - 1)).all()
+            session.exec(delete(SignIn).where(col(SignIn.sha256).in_(oldest)))
             session.add(row)
             after: Json = {"expires_at": row.expires_at.isoformat()}
             self._audit(session, act, "session.begin", row.token_id, None, after)

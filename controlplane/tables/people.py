@@ -100,7 +100,7 @@ class Answer(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "answers"
 
-    #: SHA-256 over the caller's token id and the key
+    #: made of the caller's token id and the key; keys of one token begin alike
     key: str = Field(primary_key=True)
     #: SHA-256 over method, path and body: another request under the same key is refused
     request: str
