@@ -132,6 +132,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "NotificationsPage": {"notifications": [_NOTIFICATION], "next": None},
     "PutHold": {"reason": "labels are wrong", "until": _AT},
     "Reason": {"reason": "nonsense on the new campaign"},
+    "RollBack": {"reason": "it answers nonsense", "version": 4},
     "RolloutView": _ROLLOUT,
     "RolloutsPage": {"rollouts": [_ROLLOUT], "next": None},
     "RunView": _RUN,
