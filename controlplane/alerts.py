@@ -10,40 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Final, Literal, TypeAlias
+from datetime import datetime
+from typing import Final
 
+from controlplane.alertfacts import AlertFacts, AlertName, Patience, RuleSaid, Ticking, is_late
 from controlplane.lifecycle import RolloutState
-from controlplane.promotion.rollout import StepReason
 from observability.durations import format_duration
-
-Severity = Literal["critical", "warning", "info"]
-
-
-class AlertName(StrEnum):
-    """What an alert is about; also its heading in docs/runbook.md."""
-
-    DRIFT_DETECTED = "DriftDetected"
-    ERROR_METRIC_BEYOND_BOUND = "ErrorMetricBeyondBound"
-    RETRAINING_FAILED = "RetrainingFailed"
-    RETRAINING_REJECTED = "RetrainingRejected"
-    APPROVAL_WAITING = "ApprovalWaiting"
-    ROLLOUT_ABORTED = "RolloutAborted"
-    ROLLED_BACK = "RolledBack"
-    ROLLOUT_STUCK = "RolloutStuck"
-    NO_SERVING_INSTANCE = "NoServingInstance"
-    BUDGET_EXHAUSTED = "BudgetExhausted"
-    MONITOR_BEHIND = "MonitorBehind"
-    OUTBOX_STUCK = "OutboxStuck"
-
-    @property
-    def severity(self) -> Severity:
-        """Critical: callers suffer; warning: somebody has to look today; info: nothing is wrong."""
-        if self in (AlertName.ERROR_METRIC_BEYOND_BOUND, AlertName.NO_SERVING_INSTANCE):
-            return "critical"
-        return "info" if self in (AlertName.RETRAINING_REJECTED, AlertName.APPROVAL_WAITING) else "warning"
-
 
 #: a rule's condition holds, though something keeps the rule from firing; or it has fired
 HOLDS: Final = frozenset(
@@ -55,110 +27,6 @@ HOLDS: Final = frozenset(
 DATA_KINDS: Final = ("drift", "novelty")
 #: labels that say which alert it is: a model's own labels cannot take their place
 OWN_LABELS: Final = ("alertname", "severity", "model", "team", "data_owner", "fingerprint")
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long something may take before a person is told."""
-
-    rollout_stuck: timedelta = timedelta(minutes=10)
-    no_instance: timedelta = timedelta(minutes=1)
-    #: None where the clock is a replay's, which jumps
-    monitor: timedelta | None = timedelta(minutes=15)
-    outbox: timedelta = timedelta(minutes=5)
-
-
-#: model, version and manifest
-Served: TypeAlias = tuple[str, int, str]
-
-
-@dataclass
-class Watched:
-    """What this process saw of the fleet. Economy only: a process that has just started looks at everything once."""
-
-    served: frozenset[Served] | None = None
-    #: since when nobody serves the version in production of a model, on the machine's clock
-    unserved: dict[str, datetime] = field(default_factory=dict)
-    #: of these it was told, or found not to be worth it
-    settled: set[str] = field(default_factory=set)
-    #: models whose alerts the fleet has changed, until they are brought to it
-    changed: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class RuleSaid:
-    """What a rule last decided about the newest thing that it judges."""
-
-    rule: str
-    kind: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class LastRun:
-    """How the newest run that ended did so."""
-
-    key: str
-    failed: bool
-    code: str = ""
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class Challenger:
-    """The newest version, where a person should know of it."""
-
-    version: int
-    #: what the gate said, where it turned the version down
-    turned_down: str | None = None
-    #: it passed, and waits for a person
-    awaits_approval: bool = False
-
-
-@dataclass(frozen=True)
-class RolloutStands:
-    """The model's newest rollout."""
-
-    version: int
-    champion: int | None
-    state: RolloutState
-    note: str
-    #: on the machine's clock
-    since: datetime
-    #: the name of the StepReason
-    reason: str = ""
-
-    @property
-    def stopped(self) -> str:
-        """Why the system stopped it by itself, in words; empty where a person did, who knows."""
-        return "" if self.reason in ("", StepReason.STOP_ASKED.name) else StepReason[self.reason].value
-
-
-@dataclass(frozen=True)
-class AlertFacts:
-    """What is known of a model at one instant."""
-
-    model: str
-    #: the machine's time, and the control plane's
-    wall: datetime
-    now: datetime
-    #: number of the version in production
-    version: int | None = None
-    #: of each data and metric rule, about the newest window of the version in production
-    windows: tuple[RuleSaid, ...] = ()
-    #: rules whose newest decision is that the budget is spent
-    without_budget: tuple[RuleSaid, ...] = ()
-    #: a retraining in progress: a run, or a version on its way; None where there is none
-    retraining: str | None = None
-    last_run: LastRun | None = None
-    challenger: Challenger | None = None
-    rollout: RolloutStands | None = None
-    #: since when, on the machine's clock, no live instance has the version in production; None where one has
-    unserved_since: datetime | None = None
-    #: the control plane's time of the monitor's last pass over the version in production
-    monitored_at: datetime | None = None
-    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True)
@@ -185,9 +53,11 @@ def holding(facts: AlertFacts) -> list[Holding]:
     return [found for check in CHECKS for found in check(facts)]
 
 
-def outbox_holding(oldest: datetime | None, wall: datetime, patience: Patience) -> list[Holding]:
+def outbox_holding(
+    oldest: datetime | None, wall: datetime, patience: Patience, ticking: Ticking | None = None, told: bool = False
+) -> list[Holding]:
     """The alerts of the installation: events have waited for too long for the spool to take them."""
-    if oldest is None or wall - oldest <= patience.outbox:
+    if oldest is None or not is_late(oldest, wall, patience.outbox, None if ticking is None else ticking.wall, told):
         return []
     return [
         Holding(
@@ -293,12 +163,23 @@ def _stuck(facts: AlertFacts) -> Iterator[Holding]:
     rollout = facts.rollout
     if rollout is None or rollout.state is not RolloutState.LOADING:
         return
-    if facts.wall - rollout.since > facts.patience.rollout_stuck:
+    if facts.late(AlertName.ROLLOUT_STUCK, rollout.since, facts.patience.rollout_stuck):
         yield Holding(
             AlertName.ROLLOUT_STUCK, f"{facts.model}: no instance has loaded version {rollout.version}",
             f"The rollout has waited since {rollout.since.isoformat(timespec='seconds')} for every serving instance to"
             " report it. It goes on by itself when they do.",
             {"version": str(rollout.version)},
+        )  # fmt: skip
+
+
+def _not_started(facts: AlertFacts) -> Iterator[Holding]:
+    run = facts.unstarted
+    if run is not None and facts.late(AlertName.RUN_STUCK, run.since, facts.patience.run_stuck):
+        yield Holding(
+            AlertName.RUN_STUCK, f"{facts.model}: a training run does not start",
+            f"Run {run.key} was asked for at {run.since.isoformat(timespec='seconds')} and claimed {run.attempts} times"
+            ". It is tried again, and fails when that has gone on for too long. The version in production goes on"
+            " answering.",
         )  # fmt: skip
 
 
@@ -324,7 +205,8 @@ def _budget(facts: AlertFacts) -> Iterator[Holding]:
 
 def _behind(facts: AlertFacts) -> Iterator[Holding]:
     seen, allowed = facts.monitored_at, facts.patience.monitor
-    if seen is not None and allowed is not None and facts.now - seen > allowed:
+    told, ticking = AlertName.MONITOR_BEHIND in facts.told, facts.ticking.now if facts.ticking is not None else None
+    if seen is not None and allowed is not None and is_late(seen, facts.now, allowed, ticking, told):
         yield Holding(
             AlertName.MONITOR_BEHIND, f"{facts.model}: the monitor has not looked at it lately",
             f"Its last pass ended at {seen.isoformat(timespec='seconds')}, more than {format_duration(allowed)} ago."
@@ -333,5 +215,6 @@ def _behind(facts: AlertFacts) -> Iterator[Holding]:
 
 
 CHECKS: Final[tuple[Callable[[AlertFacts], Iterator[Holding]], ...]] = (
-    _drift, _error, _failed, _rejected, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget, _behind,
+    _drift, _error, _failed, _rejected, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget, _not_started,
+    _behind,
 )  # fmt: skip

@@ -20,7 +20,7 @@ from bundle.blobs import BlobStore
 from controlplane.access.auth import Authenticator
 from controlplane.access.credentials import ensure_credentials, installation_key, let_in
 from controlplane.access.safety import refuse_unsafe
-from controlplane.alerts import Patience
+from controlplane.alertfacts import Patience
 from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
 from controlplane.environment import SERVING, TRAINING, handed_on
@@ -64,7 +64,7 @@ def run_control(settings: Settings) -> None:
     deliveries = [
         Ticker(Deliverer(store, channel, reconciler.owner, reconciler.at).once, settings.tick) for channel in channels
     ]
-    ticker = Ticker(reconciler.tick, settings.tick)
+    runs, ticker = Ticker(reconciler.look_after_runs, settings.tick), Ticker(reconciler.decide, settings.tick)
     parts = Parts(
         store=store,
         blobs=blobs,
@@ -72,13 +72,13 @@ def run_control(settings: Settings) -> None:
         authenticator=Authenticator(store),
         instance_silence=settings.instance_silence,
         serving_url=settings.serving_url,
-        trouble=ticker.trouble,
+        trouble=lambda: ticker.trouble() or runs.trouble(),
         trusted_proxies=settings.trusted_proxies,
         behind_tls=settings.behind_tls,
         runbook_url=settings.runbook_url,
         hook_key=installation_key(settings, credentials),
     )
-    app = create_app(parts, admin_pages(), _ticking(ticker, *deliveries))
+    app = create_app(parts, admin_pages(), _ticking(runs, ticker, *deliveries))
     try:
         uvicorn.run(
             app, host=settings.host, port=settings.port, log_level="warning",

@@ -25,6 +25,7 @@ from controlplane.store.answers import Expected, expected
 API: Final = "/api/v1/"
 CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MODEL: Final = re.compile(r"^/api/v1/models/([\w.-]+/[\w.-]+)(?:/|$)", re.ASCII)
+_ALERT: Final = re.compile(r"^/api/v1/alerts/([\w.-]+)(?:/|$)", re.ASCII)
 #: a change is about the thing that this much of its path names
 _THING: Final = re.compile(
     r"^/api/v1/models/[^/]+/[^/]+/(?:versions|runs)/[^/]+(?=/)|^/api/v1/models/[^/]+/[^/]+|^/api/v1/alerts/[^/]+(?=/)"
@@ -107,7 +108,8 @@ class Conditional:
         return found
 
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
-        thing, model = _THING.match(scope["path"]), model_of(scope["path"])
+        thing = _THING.match(scope["path"])
+        model = model_of(scope["path"]) or await to_thread.run_sync(self._model_of_alert, scope["path"])
         path = thing[0] if thing else scope["path"]
         # the counter first: what changes while the thing is read refuses the change
         pulse = await to_thread.run_sync(self._store.pulse, model) if model else None
@@ -122,6 +124,12 @@ class Conditional:
             await self._app(scope, receive, send)
         finally:
             expected.reset(token)
+
+    def _model_of_alert(self, path: str) -> str | None:
+        """The model whose counter an alert's change moves; None where the path names no alert of a model."""
+        found = _ALERT.match(path)
+        alerts = self._store.alerts_by_id([found[1]]) if found else ()
+        return alerts[0].model if alerts else None
 
 
 def _is_known(answer: Heard, known: str) -> bool:

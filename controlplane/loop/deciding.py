@@ -28,7 +28,7 @@ def reconcile_rules(work: Work, now: datetime) -> None:
             for model in models[start : start + AT_ONCE]:
                 apart(f"the rules of {model.id}", partial(_decide, work, model, now, slept))
             if slept:
-                work.store.fall_asleep(slept, now)
+                apart(f"the sleep of {len(slept)} models", partial(work.store.fall_asleep, slept, now))
         last = models[-1].id if len(models) == DUE_AT_ONCE else None
     work.store.mark_ticked(now)
 

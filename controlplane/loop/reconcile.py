@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from controlplane.loop.alerting import look_at_fleet, reconcile_alerts
+from controlplane.loop.alerting import look_at_fleet, reconcile_alerts, tick_begins, tick_ends
 from controlplane.loop.deciding import reconcile_rules
 from controlplane.loop.outbox import publish
 from controlplane.loop.promoting import reconcile_rollouts
@@ -25,13 +25,25 @@ class Reconciler(Work):
 
     def tick(self) -> None:
         """Bring everything one step closer to where it should be."""
+        self.look_after_runs()
+        self.decide()
+
+    def look_after_runs(self) -> None:
+        """Claim runs and take a step with each. A process does this apart from the rest: however long deciding takes,
+        no lease runs out, and what another left is taken over.
+        """
+        reconcile_runs(self, self.clock.now())
+
+    def decide(self) -> None:
+        """Rollouts, rules and alerts. What is to be told is told first: an outbox that waited is no alert then."""
         now = self.clock.now()
-        reconcile_runs(self, now)
+        tick_begins(self, now)
         reconcile_rollouts(self, now)
         look_at_fleet(self)
         reconcile_rules(self, now)
-        reconcile_alerts(self, now)
         self._outbox()
+        reconcile_alerts(self, now)
+        tick_ends(self)
 
     def _outbox(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,7 +13,10 @@ from controlplane.loop.boundary import apart
 from controlplane.loop.work import Work
 from controlplane.tables import TrainingRun
 from observability.durations import format_duration
-from pipeline.contract.training import Failure, TrainingRequest
+from pipeline.contract.training import Failure, TrainingReport, TrainingRequest
+
+#: a run that was claimed so often and could not be started is given up
+ATTEMPTS: Final = 40
 
 
 def reconcile_runs(work: Work, now: datetime) -> None:
@@ -32,14 +36,45 @@ def _step(work: Work, run: TrainingRun, now: datetime) -> None:
     for it, and what a former holder's process still makes is read by nobody.
     """
     if (failure := _why_not_on(work, run)) is not None:
-        work.trainer.stop(run.key, failure)
+        if not _stop(work, run, failure):
+            _finish(work, run, _report(work, run, failure), now)
+            return
     elif work.trainer.age(run.key) is None:
-        work.trainer.start(TrainingRequest.model_validate(run.request))
+        if (failure := _start(work, run)) is not None:
+            _finish(work, run, _report(work, run, failure), now)
+            return
         work.at("started")
         work.store.mark_started(run.key, run.epoch, now)
     elif run.state is RunState.ASKED:  # started, and nobody could say so
         work.store.mark_started(run.key, run.epoch, now)
     _poll(work, run, now)
+
+
+def _start(work: Work, run: TrainingRun) -> Failure | None:
+    """Why the run is given up, where it is: it was tried by every holder, again and again."""
+    try:
+        work.trainer.start(TrainingRequest.model_validate(run.request))
+    except OSError as error:
+        if run.attempts < ATTEMPTS:
+            raise
+        message = f"it could not be started in {run.attempts} attempts: {error}; ask for another run"
+        return Failure(code="not_started", message=message)
+    return None
+
+
+def _stop(work: Work, run: TrainingRun, failure: Failure) -> bool:
+    """Have the run end. False where not even that can be written down, and there is no process to end."""
+    try:
+        work.trainer.stop(run.key, failure)
+    except OSError:
+        if work.trainer.age(run.key) is not None or work.trainer.alive(run.key):
+            raise
+        return False
+    return True
+
+
+def _report(work: Work, run: TrainingRun, failure: Failure) -> TrainingReport:
+    return TrainingReport(key=run.key, failure=failure, finished_at=work.wall.now(), seconds=0.0)
 
 
 def _why_not_on(work: Work, run: TrainingRun) -> Failure | None:
@@ -63,6 +98,10 @@ def _poll(work: Work, run: TrainingRun, now: datetime) -> None:
         work.store.record_progress(run.key, run.epoch, work.lease, work.trainer.progress(run.key))
         return
     work.at("reported")
+    _finish(work, run, report, now)
+
+
+def _finish(work: Work, run: TrainingRun, report: TrainingReport, now: datetime) -> None:
     if run.state is RunState.ASKED and run.cancel_by is None:
         work.store.mark_started(run.key, run.epoch, now)
     work.store.finish_run(run.key, run.epoch, report, now)

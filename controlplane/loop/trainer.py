@@ -51,6 +51,9 @@ _MARKED: Final = (
     "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); os.execvp(sys.argv[2], sys.argv[2:])",
 )  # fmt: skip
 
+#: where `/proc/PID/stat` says when the process began, counted behind its name
+_STARTTIME: Final = 19
+
 Contents = TypeVar("Contents", bound=BaseModel)
 
 
@@ -69,6 +72,8 @@ class SubprocessTrainer:
         self._grace = grace.total_seconds()
         #: since when, on the monotonic clock, this process asks a run to end
         self._asked: dict[str, float] = {}
+        #: when, on the monotonic clock, this process first saw a run whose process it cannot see, and its age then
+        self._seen: dict[str, tuple[float, timedelta]] = {}
         self._command = tuple(command or (sys.executable, "-m", "pipeline.run"))
         self._wall: Clock = wall or SystemClock()
         self._environment = handed_on(os.environ, TRAINING) if environment is None else dict(environment)
@@ -109,12 +114,22 @@ class SubprocessTrainer:
             os.close(lock)
 
     def age(self, key: str) -> timedelta | None:
-        """Since the process was started, by the machine's clock."""
+        """Since the process was started, by a clock that nobody sets: of the process itself where it is one of this
+        machine, else since this process saw it first. One that has ended is as old as its file says.
+        """
+        folder = self._home.run(key)
         try:
-            began = (self._home.run(key) / STARTED_FILE).stat().st_mtime
+            began = (folder / STARTED_FILE).stat().st_mtime
         except FileNotFoundError:
+            self._seen.pop(key, None)
             return None
-        return self._wall.now() - datetime.fromtimestamp(began, UTC)
+        by_wall = self._wall.now() - datetime.fromtimestamp(began, UTC)
+        if not self.alive(key):
+            return by_wall
+        if (lived := _lived(folder)) is not None:
+            return lived
+        at, then = self._seen.setdefault(key, (time.monotonic(), max(by_wall, timedelta(0))))
+        return then + timedelta(seconds=time.monotonic() - at)
 
     def alive(self, key: str) -> bool:
         """Whether a process holds the run's lock."""
@@ -244,6 +259,20 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         return False
     lock = (folder / LOCK_FILE).resolve()
     return any(Path(held.path) == lock for held in process.open_files())
+
+
+def _lived(folder: Path) -> timedelta | None:
+    """How long the run's process has lived, as the kernel counts since it booted; None where it cannot be seen."""
+    try:
+        number = int((folder / STARTED_FILE).read_bytes())
+        process = psutil.Process(number)
+        if not _works_in(process, folder):
+            return None
+        ticks = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[_STARTTIME])
+    except (psutil.Error, OSError, ValueError):
+        return None
+    since_boot = ticks / os.sysconf("SC_CLK_TCK")
+    return timedelta(seconds=max(time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot, 0.0))
 
 
 def _was_started(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from bundle.blobs import BlobStore
-from controlplane.alerts import Patience, Watched
+from controlplane.alertfacts import Patience, Watched
 from controlplane.loop.outbox import DurableLines
 from controlplane.loop.ports import Trainer
 from controlplane.store import Store

@@ -35,9 +35,8 @@ __all__ = [
     "WindowRule", "decide", "decide_all", "decide_manual", "wakes_at",
 ]  # fmt: skip
 
-#: a model that nothing but a change can wake is asked again after this all the same: what this release's rules do not
-#: know of time is then wrong for a year at most
-NEVER: Final = timedelta(days=365)
+#: a model is asked again after this though nothing has said that it changed: release 0.1.0 beside this one does not say
+LONGEST_SLEEP: Final = timedelta(hours=1)
 
 
 def decide(rule: Rule, facts: Facts) -> Iterator[Decision]:
@@ -81,7 +80,7 @@ def wakes_at(rules: Iterable[Rule], facts: Facts, decisions: Sequence[Decision])
         # also of a due time that has fired, about which nothing is decided any more
         due = (rule for rule in rules if isinstance(rule, ScheduleRule))
         instants += [next_due(rule, schedule_start(rule, facts), facts.now) for rule in due]
-    return min(instants, default=facts.now + NEVER)
+    return min([*instants, facts.now + LONGEST_SLEEP])
 
 
 def _decision(rule: Rule, finding: Finding, facts: Facts) -> Decision:

@@ -10,7 +10,16 @@ from sqlalchemy import Select
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
-from controlplane.alerts import AlertFacts, Challenger, LastRun, Patience, RolloutStands, RuleSaid
+from controlplane.alertfacts import (
+    AlertFacts,
+    Challenger,
+    LastRun,
+    Patience,
+    RolloutStands,
+    RuleSaid,
+    Ticking,
+    Unstarted,
+)
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
 from controlplane.store.reading import table_of
 from controlplane.store.rollouts import PRODUCTION
@@ -35,7 +44,14 @@ WINDOW_KINDS: Final = ("drift", "novelty", "metric")
 
 
 def read_alert_facts(
-    session: Session, model: Model, wall: datetime, now: datetime, patience: Patience, unserved_since: datetime | None
+    session: Session,
+    model: Model,
+    wall: datetime,
+    now: datetime,
+    patience: Patience,
+    unserved_since: datetime | None,
+    ticking: Ticking | None = None,
+    told: frozenset[str] = frozenset(),
 ) -> AlertFacts:
     """What is known of a model, in the caller's transaction."""
     in_production = select(Version.number, Version.promoted_at).where(Version.model == model.id, PRODUCTION)
@@ -51,11 +67,14 @@ def read_alert_facts(
         without_budget=_without_budget(session, model, version) if version is not None else (),
         retraining=_retraining(session, model.id, last),
         last_run=_last_run(session, model.id),
+        unstarted=_unstarted(session, model.id),
         challenger=_challenger(session, last),
         rollout=_rollout(session, model.id),
         unserved_since=unserved_since if version is not None else None,
         monitored_at=_monitored_at(session, model.id, version),
         patience=patience,
+        ticking=ticking,
+        told=told,
     )
 
 
@@ -123,6 +142,13 @@ def _retraining(session: Session, model: str, last: Version | None) -> str | Non
     if last is not None and last.state in ON_ITS_WAY:
         return f"version {last.number} is {last.state}"
     return None
+
+
+def _unstarted(session: Session, model: str) -> Unstarted | None:
+    columns = (TrainingRun.key, TrainingRun.recorded_at, TrainingRun.attempts)
+    query = select(*columns).where(TrainingRun.model == model, TrainingRun.state == RunState.ASKED)
+    run = session.exec(query).first()
+    return Unstarted(*run) if run is not None else None
 
 
 def _last_run(session: Session, model: str) -> LastRun | None:

@@ -10,13 +10,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from controlplane.access.acts import Act
-from controlplane.alerts import AlertFacts, AlertName, Holding, Patience, holding, labels_of, outbox_holding
+from controlplane.alertfacts import AlertFacts, AlertName, Patience, Ticking
+from controlplane.alerts import Holding, holding, labels_of, outbox_holding
 from controlplane.errors import Conflict, NotFound, Refused
-from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, advance
+from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, RunState, advance
 from controlplane.store.alertfacts import read_alert_facts
 from controlplane.store.notifications import Notifications, told
-from controlplane.store.rollouts import PRODUCTION
-from controlplane.tables import Alert, Model, Observation, OutboxEntry, Rollout, Version
+from controlplane.store.rollouts import PRODUCTION, lock
+from controlplane.tables import Alert, Model, Observation, OutboxEntry, Rollout, TrainingRun, Version
+from controlplane.tables.columns import EPOCH
 from observability.ids import new_id
 
 
@@ -24,7 +26,12 @@ class Alerts(Notifications):
     """Verbs about alerts."""
 
     def settle_alerts(
-        self, model_id: str, now: datetime, patience: Patience, unserved_since: datetime | None = None
+        self,
+        model_id: str,
+        now: datetime,
+        patience: Patience,
+        unserved_since: datetime | None = None,
+        ticking: Ticking | None = None,
     ) -> int:
         """Bring the model's alerts to what holds now, and tell each change. Returns how many changed.
 
@@ -36,19 +43,21 @@ class Alerts(Notifications):
             model = session.exec(locked).first()
             if model is None:
                 return 0
-            facts = read_alert_facts(session, model, self._wall.now(), now, patience, unserved_since)
             opened = _open(session, model_id)
+            told, wall = frozenset(alert.name for alert in opened.values()), self._wall.now()
+            facts = read_alert_facts(session, model, wall, now, patience, unserved_since, ticking, told)
             found = {each.fingerprint(model_id): each for each in holding(_as_known(facts, opened))}
             return self._settle_all(session, model, opened, found, now)
 
-    def settle_installation(self, now: datetime, patience: Patience) -> int:
+    def settle_installation(self, now: datetime, patience: Patience, ticking: Ticking | None = None) -> int:
         """The same for what concerns no model alone."""
         wall = self._wall.now()
         oldest = select(OutboxEntry.recorded_at).where(col(OutboxEntry.published_at).is_(None))
         oldest = oldest.order_by(col(OutboxEntry.sequence)).limit(1)
         with self._reading() as session:
-            found = outbox_holding(session.exec(oldest).first(), wall, patience)
-            if not found and not _open(session, None):
+            opened = _open(session, None)
+            found = outbox_holding(session.exec(oldest).first(), wall, patience, ticking, bool(opened))
+            if not found and not opened:
                 return 0
         try:
             with self._writing() as session:
@@ -157,6 +166,8 @@ class Alerts(Notifications):
                 self._notify(session, alert)
             session.add(alert)
             self._say_alert(session, alert, now)
+            if alert.model is not None:
+                self._touch(session, alert.model)
             self._audit(session, act, action, alert_id, before, told(alert))
             return alert
 
@@ -170,9 +181,10 @@ class Alerts(Notifications):
         with self._reading() as session:
             return list(_open(session, model_id).values())
 
-    def restless_models(self, now: datetime, patience: Patience) -> set[str]:
+    def restless_models(self, now: datetime, patience: Patience, ticking: Ticking | None = None) -> set[str]:
         """The models of which time alone has changed an alert: a silence has ended, or something takes too long."""
         wall = self._wall.now()
+        since, now_since = (ticking.wall, ticking.now) if ticking is not None else (EPOCH, EPOCH)
         with self._reading() as session:
             over = select(Alert.model).where(Alert.state == AlertState.SILENCED, col(Alert.silenced_until) <= wall)
             found = {model for model in session.exec(over) if model is not None}
@@ -180,8 +192,20 @@ class Alerts(Notifications):
                 col(Rollout.ended_at).is_(None), Rollout.state == RolloutState.LOADING,
                 Rollout.recorded_at < wall - patience.rollout_stuck,
             )  # fmt: skip
-            found |= set(session.exec(loading)) ^ _told_of(session, AlertName.ROLLOUT_STUCK)
-            return found | (_unwatched(session, now, patience) ^ _told_of(session, AlertName.MONITOR_BEHIND))
+            asked = select(TrainingRun.model).where(
+                TrainingRun.state == RunState.ASKED, TrainingRun.recorded_at < wall - patience.run_stuck
+            )
+            for name, late, long_enough in (
+                (AlertName.ROLLOUT_STUCK, set(session.exec(loading)), wall - since > patience.rollout_stuck),
+                (AlertName.RUN_STUCK, set(session.exec(asked)), wall - since > patience.run_stuck),
+                (
+                    AlertName.MONITOR_BEHIND, _unwatched(session, now, patience),
+                    patience.monitor is not None and now - now_since > patience.monitor,
+                ),
+            ):  # fmt: skip
+                told = _told_of(session, name)
+                found |= told ^ (late if long_enough else late & told)
+            return found
 
     def production_manifests(self) -> Sequence[tuple[str, int, str]]:
         """(model, version, manifest) of every version in production."""
@@ -228,6 +252,10 @@ def _told_of(session: Session, name: AlertName) -> set[str]:
 
 
 def _locked(session: Session, alert_id: str) -> Alert:
+    """The alert, behind its model, as everybody locks both."""
+    model = session.exec(select(Alert.model).where(Alert.id == alert_id)).first()
+    if model is not None:
+        lock(session, model)
     return _found(session.exec(select(Alert).where(Alert.id == alert_id).with_for_update()).first(), alert_id)
 
 

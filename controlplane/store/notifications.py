@@ -85,18 +85,16 @@ class Notifications(Database):
             session.exec(_held(claimed, owner).values(attempts=Notification.attempts + 1, **delivered))
 
     def mark_failed(self, delays: Mapping[str, timedelta], owner: str, error: str) -> None:
-        """The channel did not take these: each is tried again after its delay."""
+        """The channel did not take these: each is tried again after its delay, unless another owner holds it by now."""
+        free = {"lease_owner": None, "lease_until": None, "last_error": error[:ERROR_LENGTH]}
         with self._writing() as session:
             now = self._wall.now()
-            held = select(Notification).where(
-                col(Notification.id).in_(list(delays)), Notification.lease_owner == owner,
-                col(Notification.delivered_at).is_(None),
-            )  # fmt: skip
-            for row in session.exec(held).all():
-                row.attempts += 1
-                row.due_at, row.last_error = now + delays[row.id], error[:ERROR_LENGTH]
-                row.lease_owner = row.lease_until = None
-                session.add(row)
+            for key, delay in sorted(delays.items()):
+                mine = update(Notification).where(
+                    col(Notification.id) == key, col(Notification.lease_owner) == owner,
+                    col(Notification.delivered_at).is_(None),
+                )  # fmt: skip
+                session.exec(mine.values(attempts=Notification.attempts + 1, due_at=now + delay, **free))
 
     def tidy_notifications(self) -> int:
         """Give up what no channel took for days, which stays visible, and forget what was delivered long ago.

@@ -14,7 +14,7 @@ from controlplane.access.acts import Act
 from controlplane.errors import NotFound, RunEnded, StaleEpoch
 from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
 from controlplane.store.database import Database, database_now, lease_end
-from controlplane.tables import Firing, TrainingRun, Version
+from controlplane.tables import Firing, Model, TrainingRun, Version
 from pipeline.contract.training import Failure, Made, Progress, TrainingReport
 
 #: ACTIVE, word for word as in the partial index, so that what has ended costs nothing
@@ -51,6 +51,7 @@ class Runs(Database):
     def mark_started(self, key: str, epoch: int, now: datetime) -> None:
         """The trainer has the run. Saying it again changes nothing. Raises StaleEpoch."""
         with self._writing() as session:
+            _lock_model_of(session, key)
             run = _fenced(session, key, epoch)
             if run.state is RunState.RUNNING:
                 return
@@ -58,6 +59,7 @@ class Runs(Database):
             run.started_at = now
             session.add(run)
             self._tell(session, "run", run.model, {"run": key, "state": run.state, "attempt": run.attempts}, now)
+            self._touch(session, run.model)
 
     def record_progress(self, key: str, epoch: int, lease: timedelta, progress: Progress | None) -> None:
         """Renew the lease and remember how far the run is. Raises StaleEpoch."""
@@ -73,6 +75,7 @@ class Runs(Database):
         Asking again changes nothing. Raises NotFound, and RunEnded where there is nothing left to end.
         """
         with self._writing() as session:
+            _lock_model_of(session, key)
             run = session.exec(select(TrainingRun).where(TrainingRun.key == key).with_for_update()).first()
             if run is None:
                 raise NotFound(f"there is no run {key}", run=key)
@@ -82,6 +85,7 @@ class Runs(Database):
                 run.cancel_by, run.cancel_why = by, why
                 session.add(run)
                 self._tell(session, "run", run.model, {"run": key, "state": run.state, "cancel": by, "why": why}, now)
+                self._touch(session, run.model)
                 self._audit(session, act, "run.cancel", run.model, None, {"run": key, "state": run.state, "why": why})
             return run
 
@@ -91,6 +95,7 @@ class Runs(Database):
         A run that somebody cancelled makes none, whatever it reports.
         """
         with self._writing() as session:
+            _lock_model_of(session, key)
             run = _fenced(session, key, epoch)
             run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, _end_of(run, report))
             run.report, run.cpu_seconds = report.model_dump(mode="json"), report.cpu_seconds
@@ -174,6 +179,12 @@ def _failure(run: TrainingRun, report: TrainingReport) -> Failure:
     if run.cancel_by is not None:
         return Failure(code="cancelled", message=f"{run.cancel_by}: {run.cancel_why}")
     return report.failure or Failure(code="crashed", message="the report names no version and no failure")
+
+
+def _lock_model_of(session: Session, key: str) -> None:
+    """The model before its run, as everybody does: of two that lock both, none waits for the other."""
+    model = session.exec(select(TrainingRun.model).where(TrainingRun.key == key)).first()
+    session.exec(select(Model.id).where(Model.id == model).with_for_update(key_share=True)).first()
 
 
 def _fenced(session: Session, key: str, epoch: int) -> TrainingRun:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from bundle.blobs import BlobStore
-from controlplane.alerts import Patience
+from controlplane.alertfacts import Patience
 from controlplane.loop.reconcile import Reconciler
 from controlplane.loop.scheduler import Ticker
 from controlplane.notifying.assembly import open_channels

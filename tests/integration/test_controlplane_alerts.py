@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from controlplane.access.acts import Act
-from controlplane.alerts import Patience
+from controlplane.alertfacts import Patience
 from controlplane.errors import Conflict, Refused
 from controlplane.lifecycle import AlertState
 from controlplane.loop.alerting import reconcile_alerts
@@ -164,9 +164,9 @@ def test_a_model_that_nobody_serves_is_told_after_a_while_and_over_when_an_insta
     in_service(world)
     work = world.reconciler(wall=world.wall)
     work.tick()
-    for step in (timedelta(seconds=30), timedelta(seconds=1), timedelta(seconds=61)):
+    for seconds in (30, 1, 30, 30):
         assert states(world) == {}
-        world.wall.advance(step)
+        world.wall.advance(timedelta(seconds=seconds))
         work.tick()
     assert states(world) == {"NoServingInstance": "firing"}
 
@@ -288,3 +288,104 @@ def test_a_rollout_that_the_system_stopped_is_told_with_its_reason_and_one_that_
 
 def fail_to_load(world: World) -> None:
     world.store.report_instance("serving-1", [loaded(world)], [{"model": MODEL, "version": 3, "reason": "no memory"}])
+
+
+def test_a_deliverer_that_was_overtaken_puts_off_nothing(world):
+    """Its lease ended while it asked a channel; another holds the notification by the time it says that it failed."""
+    in_service(world)
+    drift(world)
+    (row,) = world.store.claim_notifications(CHANNELS[0], "slow", timedelta(0))
+    (same,) = world.store.claim_notifications(CHANNELS[0], "next", timedelta(seconds=30))
+    assert row.id == same.id
+    world.store.mark_failed({row.id: timedelta(0)}, "slow", "it timed out")
+    assert waiting(world) == [], "the next one holds it still"
+    world.store.mark_delivered([same], "next")
+    assert waiting(world) == []
+
+
+def late_for_everything(world: World) -> None:
+    """A version in production that a monitor looks at, another that nobody loads, and an event on its way."""
+    in_service(world)
+    world.clock.advance(timedelta(days=2))
+    world.finish(world.ask().key, world.made())
+    world.tick(wall=world.wall)
+    world.tick(wall=world.wall)
+    world.store.observe(MODEL, 1, world.clock.now(), 0, world.clock.now())
+    world.store.put_hold(MODEL, "rule:drifted", "why", None, world.clock.now(), "ann")
+
+
+def passes(world: World, by: timedelta) -> None:
+    world.wall.advance(by)
+    world.clock.advance(by)
+
+
+@pytest.mark.parametrize("night", [timedelta(minutes=16), timedelta(hours=8)])
+@pytest.mark.parametrize("again", [True, False])
+def test_who_was_away_or_whose_clock_was_set_pages_for_nothing_that_had_no_time(world, night, again):
+    late_for_everything(world)
+    work = world.reconciler(wall=world.wall)
+    if not again:
+        work.tick()
+        world.store.put_hold(MODEL, "rule:drifted", "why now", None, world.clock.now(), "ann")
+    passes(world, night)
+    work.tick()
+    assert states(world) == {} and world.store.open_alerts(None) == [] and waiting(world) == []
+
+
+def test_what_stays_late_after_a_night_is_told_when_it_had_its_time(world):
+    late_for_everything(world)
+    passes(world, timedelta(hours=8))
+    work = world.reconciler(wall=world.wall)
+    for _ in range(2 * 16):
+        work.tick()
+        passes(world, timedelta(seconds=30))
+    assert set(states(world)) == {"NoServingInstance", "RolloutStuck", "MonitorBehind"}
+
+    other = world.reconciler(wall=world.wall)
+    other.tick()
+    assert set(states(world)) == {"NoServingInstance", "RolloutStuck", "MonitorBehind"}, "nothing is taken back"
+
+
+def test_a_replica_whose_neighbour_died_finds_what_nobody_serves(world):
+    in_service(world)
+    work = world.reconciler(wall=world.wall, owner="control-2")
+    old = loaded(world)
+    work.tick()
+    world.clock.advance(timedelta(days=2))
+    world.to_production()
+    for number in range(5):  # the other one, which decided on the promotion, is gone
+        world.store.report_instance("serving-1", [old], [])
+        work.tick()
+        assert ("NoServingInstance" in states(world)) == (number >= 3)
+        world.wall.advance(timedelta(seconds=30))
+
+
+def full(_request) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_run_that_cannot_be_started_is_told_then_fails(world):
+    run = world.ask()
+    world.trainer.start = full
+    work = world.reconciler(wall=world.wall, lease=timedelta(0))
+    for _ in range(25):
+        work.tick()
+        world.wall.advance(timedelta(seconds=30))
+    assert states(world) == {"RunStuck": "firing"}
+    for _ in range(20):
+        work.tick()
+        world.wall.advance(timedelta(seconds=30))
+    ended = world.store.run(run.key)
+    assert (ended.failure_code, "No space left" in ended.failure_message) == ("not_started", True)
+    assert states(world) == {"RetrainingFailed": "firing"}
+
+
+def test_a_run_that_can_neither_be_started_nor_written_about_can_be_cancelled(world):
+    run = world.ask()
+    world.trainer.start = full
+    world.trainer.stop = lambda _key, _failure: full(None)
+    work = world.reconciler(wall=world.wall, lease=timedelta(0))
+    work.tick()
+    world.store.cancel_run(run.key, "ann", "the disk is full", world.clock.now())
+    work.tick()
+    assert world.store.run(run.key).state == "cancelled" and world.store.active_run(MODEL) is None

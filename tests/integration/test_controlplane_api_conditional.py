@@ -12,6 +12,7 @@ from controlplane.api.waiting import Waiters
 from controlplane.errors import Changed
 from controlplane.store.answers import Expected, expected
 from observability.ids import new_id
+from pipeline.contract.training import Failure
 from tests.api_client import add, api_of, decision
 from tests.controlplane_world import MODEL, RECIPE, World, spec
 
@@ -159,3 +160,34 @@ def test_a_run_is_asked_for_only_while_the_model_is_as_seen(client, world):
     assert client.post(f"{PATH}/runs", json=asked, headers={"If-Match": tag}).status_code == 202
     again = client.post(f"{PATH}/runs", json=asked | {"request_id": new_id()}, headers={"If-Match": tag})
     assert again.status_code == 412
+
+
+def alert_of(world: World) -> str:
+    world.finish(world.ask().key, failure=Failure(code="crashed", message="x"))
+    world.tick()
+    (alert,) = world.store.open_alerts(MODEL)
+    return alert.id
+
+
+def test_a_change_of_an_alert_is_made_only_to_what_was_seen_though_another_comes_in_between(client, world, monkeypatch):
+    path = f"/api/v1/alerts/{alert_of(world)}"
+    tag, really = client.get(path).headers["ETag"], world.store.silence
+
+    def acknowledged_first(alert, *asked):
+        token = expected.set(None)  # somebody else's request
+        world.store.acknowledge(alert, "mine", world.clock.now(), "ann")
+        expected.reset(token)
+        return really(alert, *asked)
+
+    monkeypatch.setattr(world.store, "silence", acknowledged_first)
+    body = {"reason": "why", "until": "2999-01-01T00:00:00Z"}
+    assert client.post(f"{path}/silence", json=body, headers={"If-Match": tag}).status_code == 412
+    assert world.store.alert(path.rpartition("/")[2]).state == "acknowledged"
+
+
+def test_who_looks_at_a_model_while_its_run_is_cancelled_or_starts_has_seen_another(world):
+    run, seen = world.ask(), world.store.pulse(MODEL)[0]
+    world.tick()
+    started = world.store.pulse(MODEL)[0]
+    world.store.cancel_run(run.key, "ann", "why", world.clock.now())
+    assert seen < started < world.store.pulse(MODEL)[0]

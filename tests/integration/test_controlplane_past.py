@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import event, text
 from sqlmodel import Session
 
-from controlplane.alerts import Patience
+from controlplane.alertfacts import Patience
 from controlplane.errors import Busy
 from controlplane.lifecycle import VersionState
 from controlplane.loop.boundary import apart

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from sqlmodel import select, update
 
 from controlplane.access.acts import Act
-from controlplane.errors import RunEnded, StaleEpoch
+from controlplane.errors import Changed, RunEnded, StaleEpoch
 from controlplane.lifecycle import RunState
 from controlplane.loop.trainer import MemoryTrainer
 from controlplane.store import Store, open_engine
+from controlplane.store.answers import Expected, expected
 from controlplane.tables import AuditEntry, TrainingRun
 from pipeline.contract.training import Failure, Phase, Progress, TrainingReport
 from tests.controlplane_world import MODEL, RECIPE, START, FakeClock, World, spec
@@ -147,6 +148,37 @@ def test_a_run_that_is_cancelled_before_it_was_started_never_starts(world):
     world.store.cancel_run(run.key, "ann", "wrong data", START)
     world.tick()
     assert (world.store.run(run.key).state, dict(world.trainer.started)) == (CANCELLED, {})
+
+
+def test_a_cancel_of_what_was_seen_and_the_end_of_the_run_do_not_wait_for_each_other(tmp_path, postgres):
+    world = World(tmp_path, database=postgres)
+    run = world.ask()
+    world.tick()
+    world.finish(run.key, world.made(champion=False))
+    run, other = world.store.run(run.key), Store(open_engine(postgres))
+    seen, started, really = Expected(MODEL, world.store.pulse(MODEL)[0]), Event(), world.store._candidate
+
+    def slowly(*asked):
+        started.set()
+        cancelling.join(0.5)  # it waits for the model's row, and so is not there yet
+        return really(*asked)
+
+    def cancel() -> None:
+        started.wait()
+        token = expected.set(seen)
+        try:
+            with pytest.raises(Changed):
+                other.cancel_run(run.key, "ann", "wrong data", START)
+        finally:
+            expected.reset(token)
+        ended.set()
+
+    world.store._candidate, ended = slowly, Event()
+    cancelling = Thread(target=cancel)
+    cancelling.start()
+    done = world.store.finish_run(run.key, run.epoch, world.trainer.report(run.key), START)
+    cancelling.join()
+    assert done.state is RunState.SUCCEEDED and ended.is_set()
 
 
 def test_a_run_that_takes_longer_than_its_spec_allows_has_failed(world):

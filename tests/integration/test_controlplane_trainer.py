@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
@@ -18,12 +18,13 @@ import pytest
 
 from bundle.home import Home
 from controlplane.environment import SERVING, TRAINING, handed_on
+from controlplane.loop import trainer
 from controlplane.loop.ports import Trainer
 from controlplane.loop.trainer import ERROR_FILE, STARTED_FILE, MemoryTrainer, SubprocessTrainer
 from controlplane.settings import Settings
 from observability.ids import new_id
 from pipeline.contract.training import Failure, Progress, TrainingReport, TrainingRequest
-from tests.controlplane_world import RECIPE, START, spec
+from tests.controlplane_world import RECIPE, START, FakeClock, spec
 
 #: a stand-in for pipeline.run: does what the files in its folder say, and counts how often it was started
 STAND_IN = """
@@ -282,6 +283,22 @@ def test_the_age_of_a_run_counts_from_its_start(driver):
     assert driver.trainer.age(asked.key) is None
     driver.trainer.start(asked)
     assert timedelta(minutes=-1) < driver.trainer.age(asked.key) < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), -timedelta(days=1)])
+def test_a_clock_that_is_set_makes_no_run_older(processes, jump, monkeypatch):
+    wall = FakeClock(datetime.now(UTC))
+    watching = SubprocessTrainer(processes.home, ("never",), wall)
+    asked = request()
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+    young, set_later = timedelta(minutes=5), SubprocessTrainer(processes.home, ("never",), FakeClock(wall.at + jump))
+    assert timedelta(0) <= watching.age(asked.key) < young and timedelta(0) <= set_later.age(asked.key) < young
+
+    monkeypatch.setattr(trainer, "_lived", lambda _folder: None)  # a process of another machine
+    assert timedelta(0) <= watching.age(asked.key) < young
+    wall.advance(jump)
+    assert timedelta(0) <= watching.age(asked.key) < young
 
 
 def test_a_run_that_does_not_listen_is_killed_with_all_that_it_started_by_whichever_control_plane(processes):

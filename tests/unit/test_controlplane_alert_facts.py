@@ -13,19 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.alerts import (
+from controlplane.alertfacts import (
     AlertFacts,
     AlertName,
     Challenger,
-    Holding,
     LastRun,
     Patience,
     RolloutStands,
     RuleSaid,
-    holding,
-    labels_of,
-    outbox_holding,
+    Unstarted,
 )
+from controlplane.alerts import Holding, holding, labels_of, outbox_holding
 from controlplane.errors import EgressRefused, NotDelivered, Unsafe
 from controlplane.lifecycle import RolloutState
 from controlplane.notifying.assembly import open_channels
@@ -63,6 +61,7 @@ RAISED = {
     AlertName.ROLLOUT_STUCK: replace(FACTS, rollout=rollout(RolloutState.LOADING, LONG_AGO)),
     AlertName.NO_SERVING_INSTANCE: replace(FACTS, unserved_since=LONG_AGO),
     AlertName.BUDGET_EXHAUSTED: replace(FACTS, without_budget=(DRIFTED,)),
+    AlertName.RUN_STUCK: replace(FACTS, unstarted=Unstarted("k", LONG_AGO, 39)),
     AlertName.MONITOR_BEHIND: replace(FACTS, monitored_at=LONG_AGO),
 }
 
