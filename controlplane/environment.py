@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from bundle.installation import PRIVACY_KEY
+
 #: of the machine: where programs are, and how they speak
 _MACHINE: Final = frozenset(
     {
@@ -24,7 +26,8 @@ _OURS: Final = ("CONTROLPLANE_", "DRIFTGATE_")
 
 
 def handed_on(environment: Mapping[str, str], prefixes: Iterable[str], named: Iterable[str] = ()) -> dict[str, str]:
-    """The variables of the machine, those that begin like this, and those that the settings name.
+    """The variables of the machine, those that begin like this, those that the settings name, and the privacy key,
+    without which pseudonyms could not be made.
 
     >>> handed_on({"PATH": "/bin", "SPARK_HOME": "/s", "CONTROLPLANE_SECRET_KEY": "x", "AWS_REGION": "eu"}, TRAINING)
     {'PATH': '/bin', 'SPARK_HOME': '/s'}
@@ -33,5 +36,5 @@ def handed_on(environment: Mapping[str, str], prefixes: Iterable[str], named: It
     return {
         name: value
         for name, value in environment.items()
-        if (name in wanted or name.startswith(begins)) and not name.startswith(_OURS)
+        if name == PRIVACY_KEY or ((name in wanted or name.startswith(begins)) and not name.startswith(_OURS))
     }

@@ -38,9 +38,13 @@ class Trail(Database):
         with self._reading() as session:
             return session.exec(query.order_by(col(AuditEntry.sequence).desc()).limit(limit)).all()
 
-    def audit_entries(self, asked: Wanted | None = None, batch: int = BATCH) -> Iterator[AuditEntry]:
-        """All entries that are there now, oldest first; read in batches, so that they need not fit into memory."""
-        wanted, last, end = asked or Wanted(), 0, self.audit_head().sequence
+    def audit_entries(
+        self, asked: Wanted | None = None, batch: int = BATCH, end: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """All entries up to this one, or that are there now, oldest first; read in batches, so that they need not fit
+        into memory.
+        """
+        wanted, last, end = asked or Wanted(), 0, self.audit_head().sequence if end is None else end
         while last < end:
             query = select(AuditEntry).where(AuditEntry.sequence > last, AuditEntry.sequence <= end)
             for name, value in vars(wanted).items():
@@ -59,7 +63,7 @@ class Trail(Database):
             return session.get(AuditHead, 1) or AuditHead(sequence=0, hash=GENESIS)
 
     def verify_chain(self) -> Verdict:
-        """Walk the whole chain and name the first entry that is not as it was written."""
+        """Walk the whole chain up to its end of now and name the first entry that is not as it was written."""
         head = self.audit_head()
-        broken: Broken | None = first_broken(self.audit_entries(), head.sequence, head.hash)
+        broken: Broken | None = first_broken(self.audit_entries(end=head.sequence), head.sequence, head.hash)
         return Verdict(head.sequence, head.hash, broken)

@@ -57,6 +57,18 @@ def test_those_who_append_at_the_same_time_make_one_chain_without_a_gap(engine):
     assert (verdict.entries, verdict.head, verdict.broken) == (80, entries[-1].hash, None)
 
 
+def test_what_is_written_while_the_chain_is_walked_does_not_break_it(store, monkeypatch):
+    true, heads = store.audit_head, []
+
+    def overtaken():
+        heads.append(true())
+        make(store, 10 + len(heads))
+        return heads[-1]
+
+    monkeypatch.setattr(store, "audit_head", overtaken)
+    assert store.verify_chain().broken is None and heads
+
+
 def test_the_entry_and_its_change_are_there_together_or_not_at_all(store, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError

@@ -166,6 +166,8 @@ PROXY = ip_network("10.0.0.0/24")
     ("unknown", ["203.0.113.9"], "unknown"),
     ("10.0.0.1", [""], "10.0.0.1"),
     ("10.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+    ("::ffff:10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+    ("::ffff:198.51.100.1", ["203.0.113.9"], "::ffff:198.51.100.1"),
 ])  # fmt: skip
 def test_who_asks_is_whom_the_last_listed_proxy_saw(peer, forwarded, address):
     assert address_of(peer, forwarded, [PROXY]) == address
