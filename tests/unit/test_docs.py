@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from bundle.columns import raw_columns
 from bundle.recipe import Recipe, load_function
 from bundle.scorer import Graph
 from controlplane import client
-from controlplane.access.auth import Authenticator
+from controlplane.access.auth import Authenticator, is_open, required_scope
+from controlplane.access.callers import ROLES, opened_by
 from controlplane.access.tokens import mint
 from controlplane.api import Parts, create_app
 from controlplane.api.document import operations
@@ -58,6 +60,47 @@ def test_every_route_is_on_the_reference_page():
     ]
 
     assert missing == []
+
+
+def routes_of_the_architecture() -> Iterator[tuple[str, str, str]]:
+    """Method, path and scope of each route that the page lists; names in braces are left out."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    form = r"^    (GET|PUT|POST|DELETE) +((?:M|/api|/hooks)\S*(?: \| \w+)*) *(?:\[(\w+)\]|(signed)|  |$)"
+    for method, paths, scope, signed in re.findall(form, text, re.MULTILINE):
+        first, *others = paths.replace("M", "/api/v1/models/{ns}/{slug}", 1).split(" | ")
+        for path in (first, *(f"{first.rpartition('/')[0]}/{other}" for other in others)):
+            yield method, re.sub(r"{\w+}", "{}", path), scope or signed or "service"
+
+
+def test_the_architecture_lists_every_route_with_its_scope():
+    listed = set(routes_of_the_architecture())
+
+    routes = {
+        (method.upper(), re.sub(r"{\w+}", "{}", path), scope_of(method.upper(), path))
+        for path, method, _ in operations(document())
+        if path not in ("/healthz", "/readyz")
+    }
+    assert listed == routes
+
+
+def scope_of(method: str, path: str) -> str:
+    return "signed" if is_open(path) else required_scope(method, re.sub(r"{\w+}", "x", path))
+
+
+def test_the_architecture_says_what_each_role_may_do():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+    said = {role: set(re.findall(r"\w+", rows[role])) for role in ROLES}
+    said["predict"] -= set("none here predict opens serving only".split())
+
+    assert said == {role: set(opened_by([scope])) for role, scope in ROLES.items()}
+
+
+def test_the_architecture_names_every_room_of_the_control_plane():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rooms = {each.parent.name for each in (DOCS.parent / "controlplane").glob("*/__init__.py")}
+
+    assert rooms - set(re.findall(r"`(\w+)/`", text)) == set()
 
 
 def test_an_installed_package_has_the_runbook_beside_its_pages():
