@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class RecordedStore(Store):
         engine = open_engine(url, migrating=False)
         super().__init__(engine)
         self._ledger = ledger
-        self._updated_at: float | None = None
+        #: of each thread: one looks after runs, the other decides
+        self._written = threading.local()
         event.listen(engine, "before_cursor_execute", self._executed)
         for name, verb in inspect.getmembers(Store, inspect.isfunction):
             if {"key", "epoch"} <= set(inspect.signature(verb).parameters):
@@ -78,19 +80,19 @@ class RecordedStore(Store):
     def _fenced(self, verb: str, write: Callable[..., Any], *given: Any, **named: Any) -> Any:
         asked = inspect.signature(write).bind(*given, **named).arguments
         about = {"verb": verb, "key": asked["key"], "epoch": asked["epoch"]}
-        self._updated_at = None
+        self._written.at = None
         try:
             answer = write(*given, **named)
         except StaleEpoch:
             self._ledger.note("refused", **about)
             raise
-        if self._updated_at is not None:
-            self._ledger.note("wrote", **about, updated_at=self._updated_at)
+        if self._written.at is not None:
+            self._ledger.note("wrote", **about, updated_at=self._written.at)
         return answer
 
     def _executed(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         if statement.startswith("UPDATE training_runs"):
-            self._updated_at = time.monotonic()
+            self._written.at = time.monotonic()
 
 
 class RecordedTrainer(SubprocessTrainer):
@@ -133,9 +135,15 @@ def play(plan: Plan, name: str, fate: Fate) -> None:
         store=store, trainer=RecordedTrainer(Home(plan.folder), ledger), blobs=BlobStore(plan.folder / "blobs"),
         clock=ReplayClock(store), lines=Told(plan.told), lease=plan.lease, owner=name, at=at,
     )  # fmt: skip
+    apart = threading.Thread(target=_again_and_again, args=(control.look_after_runs, ledger), daemon=True)
+    apart.start()
+    _again_and_again(control.decide, ledger)
+
+
+def _again_and_again(tick: Callable[[], None], ledger: Ledger) -> None:
     while True:
         try:
-            control.tick()
+            tick()
         except Exception as error:  # noqa: BLE001 - the next tick goes on, as in `driftgate control`; all are counted
             ledger.note("failed", error=f"{type(error).__name__}: {str(error)[:400]}")
         time.sleep(PAUSE_SECONDS)

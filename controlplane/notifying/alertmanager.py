@@ -39,8 +39,13 @@ class Alertmanager:
         self._store = store
         self._links = links
         self._wall = wall
-        # the operator's own setting: it may be private, and it is the only host that this client ever asks
-        self._client = httpx.Client(base_url=url.rstrip("/"), timeout=SECONDS, trust_env=False, follow_redirects=False)
+        whole = httpx.URL(url.rstrip("/"))
+        # the operator's own setting: it may be private, and it is the only host that this client ever asks. A name and
+        # password in it go into a header: addresses are logged
+        self._client = httpx.Client(
+            base_url=whole.copy_with(userinfo=b""), auth=(whole.username, whole.password) if whole.userinfo else None,
+            timeout=SECONDS, trust_env=False, follow_redirects=False,
+        )  # fmt: skip
 
     def groups(self, claimed: Sequence[Notification]) -> Sequence[Sequence[Notification]]:
         return [claimed]
@@ -88,22 +93,30 @@ class Alertmanager:
     def _set_silences(self, alerts: Iterable[Alert]) -> None:
         known = self._silences()
         for alert in alerts:
-            there = known.get(alert.fingerprint)
-            if alert.state not in MUTED:
-                if there is not None:
-                    self._ask("DELETE", f"/api/v2/silence/{there['id']}")
-                continue
+            there = known.get(alert.fingerprint, [])
             end = alert.silenced_until or self._wall.now() + ACKNOWLEDGED_FOR
-            if end > self._wall.now() and (there is None or not _covers(there, alert, end)):
-                self._ask("POST", "/api/v2/silences", self._silence(alert, end, there))
+            if alert.state in MUTED and end > self._wall.now():
+                there = self._silence_once(alert, end, there)
+            elif alert.state in MUTED:
+                continue  # it ends by itself
+            for each in there:
+                self._ask("DELETE", f"/api/v2/silence/{each['id']}")
 
-    def _silences(self) -> Mapping[str, Mapping[str, Any]]:
-        """Our silences that are in force, by fingerprint."""
-        found = {}
+    def _silence_once(self, alert: Alert, end: datetime, there: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """See that one silence ends when it should; returns those beside it, of others that posted at once."""
+        kept = next((each for each in there if _covers(each, alert, end)), None)
+        if kept is None:
+            kept = there[0] if there else None
+            self._ask("POST", "/api/v2/silences", self._silence(alert, end, kept))
+        return [each for each in there if each is not kept]
+
+    def _silences(self) -> Mapping[str, list[Mapping[str, Any]]]:
+        """Our silences that are in force, by fingerprint: of two that posted at once, there may be two."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
         for silence in self._ask("GET", "/api/v2/silences"):
             if silence["createdBy"] == CREATOR and silence["status"]["state"] != "expired":
                 named = (each["value"] for each in silence["matchers"] if each["name"] == FINGERPRINT)
-                found[next(named, "")] = silence
+                found.setdefault(next(named, ""), []).append(silence)
         return found
 
     def _silence(self, alert: Alert, end: datetime, there: Mapping[str, Any] | None) -> dict[str, Any]:

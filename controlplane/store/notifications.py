@@ -17,6 +17,8 @@ from observability.ids import new_id
 FORGET_DELIVERED_AFTER: Final = timedelta(days=7)
 GIVE_UP_AFTER: Final = timedelta(days=3)
 ERROR_LENGTH: Final = 500
+#: nothing is put off for longer: what is due later was written while the clock was ahead
+FURTHEST: Final = timedelta(minutes=15)
 
 
 class Notifications(Database):
@@ -58,7 +60,7 @@ class Notifications(Database):
                 if any(row.lease_until is not None and row.lease_until > now for row in (*older, newest)):
                     continue
                 self._supersede(session, older, newest)
-                if newest.due_at <= self._wall.now():
+                if newest.due_at <= self._wall.now() or newest.due_at > self._wall.now() + FURTHEST:
                     newest.lease_owner, newest.lease_until = owner, now + lease
                     session.add(newest)
                     claimed.append(newest)
@@ -67,7 +69,9 @@ class Notifications(Database):
     def _alerts_to_tell(self, session: Session, channel: str, now: datetime, limit: int) -> Sequence[str]:
         """The alerts with something due, locked: whoever claims at the same time passes over them."""
         free = or_(col(Notification.lease_until).is_(None), col(Notification.lease_until) <= now)
-        due = _waiting(channel).where(free, Notification.due_at <= self._wall.now())
+        wall = self._wall.now()
+        due_now = or_(col(Notification.due_at) <= wall, col(Notification.due_at) > wall + FURTHEST)
+        due = _waiting(channel).where(free, due_now)
         first = due.order_by(col(Notification.due_at), col(Notification.id)).limit(limit)
         ids = {row.alert_id for row in session.exec(first)}
         locked = select(Alert).where(col(Alert.id).in_(ids)).order_by(col(Alert.id))

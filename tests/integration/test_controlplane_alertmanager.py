@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 
+import httpx
 import pytest
 
 from controlplane.errors import NotDelivered
@@ -68,6 +69,25 @@ def test_what_is_acknowledged_pages_nobody_and_is_still_told_when_it_is_over(wor
     told = eventually(alertmanager.told, lambda told: len(told) == 2)
     assert told == [(alert.id, "firing"), (alert.id, "resolved")]
     assert alertmanager.silences() == []
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_two_silences_of_replicas_that_posted_at_once_end_as_one(world, alertmanager, goes_on):
+    alert = alert_of(world)
+    world.store.acknowledge(alert.id, "on it", world.clock.now(), "ann")
+    world.deliver()
+    (first,) = alertmanager.silences()
+    copied = {name: first[name] for name in ("matchers", "startsAt", "endsAt", "createdBy", "comment")}
+    httpx.post(f"{alertmanager.url}/api/v2/silences", json=copied).raise_for_status()
+    assert len(alertmanager.silences()) == 2
+
+    if goes_on:
+        world.deliver()
+        assert len(alertmanager.silences()) == 1
+    else:
+        world.store.unsilence(alert.id, "not mine", world.clock.now(), "ann")
+        world.deliver()
+        assert alertmanager.silences() == []
 
 
 def test_an_alertmanager_that_lost_everything_hears_of_what_goes_on_again_and_of_its_silence(world, alertmanager):

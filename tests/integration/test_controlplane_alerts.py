@@ -290,6 +290,14 @@ def fail_to_load(world: World) -> None:
     world.store.report_instance("serving-1", [loaded(world)], [{"model": MODEL, "version": 3, "reason": "no memory"}])
 
 
+def test_what_was_written_while_the_clock_was_ahead_is_told_all_the_same(world):
+    in_service(world)
+    world.wall.advance(timedelta(days=1))
+    drift(world)
+    world.wall.advance(-timedelta(days=1))
+    assert ("DriftDetected", "firing", 1) in waiting(world)
+
+
 def test_a_deliverer_that_was_overtaken_puts_off_nothing(world):
     """Its lease ended while it asked a channel; another holds the notification by the time it says that it failed."""
     in_service(world)
