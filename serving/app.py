@@ -75,6 +75,7 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         settings = self._read_settings()
+        settings.folders.make()
         quota = settings.spool_quota_bytes
         with SpoolWriter.claim(settings.folders.spool, "serving", quota_bytes=quota) as spool:
             poller = Poller(settings, ControlPlane(settings))
