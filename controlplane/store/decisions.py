@@ -14,6 +14,7 @@ from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState
 from controlplane.rules.facts import Decision
 from controlplane.store.judging import Judging
 from controlplane.store.levels import SaidLast, said
+from controlplane.store.order import id_after, last_decision, last_run
 from controlplane.tables import DecisionRecord, Firing, Model, TrainingRun, Version
 from observability.ids import new_id
 from pipeline.contract.rulespec import TRIGGERS
@@ -60,9 +61,11 @@ class Decisions(Judging):
         with self._writing() as session:
             known = _newest_of(session, model_id, decisions)
             new = _unlike(decisions, known)
+            after = last_decision(session, model_id) if new else None
             for decision in new:
                 last = known.get((decision.rule, decision.cause))
-                self._add_decision(session, model_id, decision, last.turn + 1 if last else 1, version, now)
+                turn = last.turn + 1 if last else 1
+                after = self._add_decision(session, model_id, decision, turn, version, now, after).id
             return len(new)
 
     def record_firing(
@@ -104,19 +107,21 @@ class Decisions(Judging):
         now: datetime,
         act: Act | None,
     ) -> TrainingRun:
+        key = id_after(last_run(session, model_id), request.key)
         last = _newest_of(session, model_id, [decision]).get((decision.rule, decision.cause))
-        record = self._add_decision(session, model_id, decision, last.turn + 1 if last else 1, parent, now)
+        after, turn = last_decision(session, model_id), last.turn + 1 if last else 1
+        record = self._add_decision(session, model_id, decision, turn, parent, now, after)
         session.flush()
         firing = _firing_of(record)
         session.add(firing)
         session.flush()
         run = TrainingRun(
-            key=request.key,
+            key=key,
             firing_id=firing.id,
             model=model_id,
             state=RunState.ASKED,
             parent=parent,
-            request=request.model_dump(mode="json", by_alias=True),
+            request=request.model_copy(update={"key": key}).model_dump(mode="json", by_alias=True),
             asked_at=now,
             recorded_at=record.recorded_at,
         )
@@ -130,10 +135,17 @@ class Decisions(Judging):
         return run
 
     def _add_decision(
-        self, session: Session, model_id: str, decision: Decision, turn: int, version: int | None, now: datetime
+        self,
+        session: Session,
+        model_id: str,
+        decision: Decision,
+        turn: int,
+        version: int | None,
+        now: datetime,
+        after: str | None,
     ) -> DecisionRecord:
         record = DecisionRecord(
-            id=new_id(), model=model_id, rule=decision.rule, kind=decision.kind, cause=decision.cause,
+            id=id_after(after), model=model_id, rule=decision.rule, kind=decision.kind, cause=decision.cause,
             turn=turn, outcome=decision.outcome, reason=decision.reason.name,
             detail=decision.detail, numbers=dict(decision.numbers), version=version,
             decided_at=now, recorded_at=self._wall.now(),

@@ -14,9 +14,9 @@ from controlplane.lifecycle import ROLLOUT_TRANSITIONS, VERSION_TRANSITIONS, Rol
 from controlplane.promotion.rollout import Step, StepReason
 from controlplane.store.database import Database
 from controlplane.store.holds import ROLLOUT
+from controlplane.store.order import id_after, last_rollout
 from controlplane.tables import Comparison, Hold, Json, Model, Rollout, Version
 from controlplane.tables.versions import IN_PRODUCTION
-from observability.ids import new_id
 
 #: what a version becomes when its rollout does this, where it does not change hands with the champion
 _WITH_IT: Final = {
@@ -110,7 +110,8 @@ class Rollouts(Database):
             self._move_rollout(session, watched, done, now)
             session.flush()
         rollout = Rollout(
-            id=new_id(), model=version.model, version=version.number, champion=version.parent,
+            id=id_after(last_rollout(session, version.model)), model=version.model, version=version.number,
+            champion=version.parent,
             state=RolloutState.LOADING, note="begins", began_at=now, state_at=now, recorded_at=self._wall.now(),
         )  # fmt: skip
         session.add(rollout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,12 @@ from threading import Barrier
 from typing import TypeVar
 
 import pytest
+import uuid_utils
 
 from controlplane.loop import triggers
 from controlplane.loop.triggers import fire
 from controlplane.rules.decide import Decision, Reason
-from controlplane.store import Store, open_engine
+from controlplane.store import Store, decisions, open_engine, order
 from controlplane.tables import TrainingRun
 from pipeline.contract.training import Failure
 from tests.controlplane_world import MODEL, START, World
@@ -154,3 +156,20 @@ def test_a_model_that_changes_without_end_fires_still(world, monkeypatch):
     monkeypatch.setattr(triggers, "fire", changed_first)
     world.tick()
     assert world.store.active_run(MODEL) is not None
+
+
+def test_the_newest_is_the_newest_though_the_machine_s_clock_went_back(world, monkeypatch):
+    """What was written while it was ahead has ids of the future."""
+    ahead = str(uuid_utils.uuid7(nanoseconds=time.time_ns() + 86_400 * 10**9))
+    with monkeypatch.context() as patched:
+        for module in (triggers, decisions, order):
+            patched.setattr(module, "new_id", lambda: ahead)
+        failed = world.ask()
+    world.finish(failed.key, failure=Failure(code="crashed", message="x"))
+    world.tick()
+    assert failed.key == ahead and [each.name for each in world.store.open_alerts(MODEL)] == ["RetrainingFailed"]
+
+    version = world.to_production()
+    world.tick()
+    newest = [world.store.runs(MODEL)[0].key, world.store.decisions(MODEL)[0].version, world.store.open_alerts(MODEL)]
+    assert newest == [version.run_key, version.number, []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import Event, Thread
 
 import pytest
 
@@ -168,3 +169,40 @@ def test_a_rollout_that_no_release_here_can_read_ends_and_production_stays(tmp_p
     world.tick(wall=Later(world, timedelta(hours=1)))
     assert world.store.rollouts(MODEL)[0].state is ends
     assert world.store.production(MODEL).number == before
+
+
+def test_what_a_release_changed_that_counts_no_changes_is_seen_within_the_hour(world, monkeypatch):
+    version = world.to_production()
+    world.clock.advance(2 * DAY)
+    world.window(version.number, 1, drifted_share=0.0)
+    world.tick()
+    world.tick()
+    with monkeypatch.context() as older:
+        older.setattr(Store, "_touch", lambda *_: None)
+        world.window(version.number, 2, drifted_share=1.0)
+    world.tick()
+    assert world.store.active_run(MODEL) is None, "nothing said that it changed"
+    world.clock.advance(timedelta(hours=1))
+    world.tick()
+    assert world.store.firings(MODEL)[0].rule == "drifted"
+
+
+def test_runs_are_looked_after_however_long_deciding_takes(world):
+    run, deciding, on = world.ask(), Event(), Event()
+
+    class Slow:
+        def put(self, lines):
+            deciding.set()
+            assert on.wait(30)
+
+    work = world.reconciler(lines=Slow())
+    thread = Thread(target=work.decide)
+    thread.start()
+    assert deciding.wait(30)
+    work.look_after_runs()
+    before = world.store.run(run.key)
+    work.look_after_runs()
+    after = world.store.run(run.key)
+    on.set()
+    thread.join()
+    assert before.state is RunState.RUNNING and before.lease_until < after.lease_until
