@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from starlette.testclient import TestClient
 
 from bundle.columns import raw_columns
 from bundle.recipe import Recipe, load_function
 from bundle.scorer import Graph
-from controlplane import client
+from controlplane import cli, client
+from controlplane.access.acts import Act
 from controlplane.access.auth import Authenticator, is_open, required_scope
 from controlplane.access.callers import ROLES, opened_by
 from controlplane.access.tokens import mint
@@ -22,16 +25,20 @@ from controlplane.api import Parts, create_app
 from controlplane.api.document import operations
 from controlplane.processes import admin_pages
 from controlplane.ui import runbook
+from controlplane.ui.runbook import headings_of
 from docs.generate import REFERENCE, pages
 from docs.openapi import document
-from pipeline.contract.specfile import read_recipe
+from pipeline.contract.specfile import SpecInvalid, read_recipe
 from pipeline.engines.sklearn import SklearnEngine
 from tests.admin_ui_story import Story
 from tests.api_client import Wire, add, api_of, decision
-from tests.controlplane_world import World
+from tests.controlplane_world import MODEL, START, World
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), DOCS.parent / "README.md"]
+PAGES = [
+    *DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), *DOCS.glob("reference/*.md"), DOCS.parent / "README.md",
+    DOCS.parent / "CHANGELOG.md",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", pages())
@@ -43,11 +50,24 @@ def test_the_reference_is_what_the_code_says(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
 
-    missing = [link for link in links if not (page.parent / link).exists()]
+    missing = [
+        f"{link}#{anchor}"
+        for link, anchor in links
+        if not (target := page.parent / link if link else page).exists()
+        or (anchor and anchor not in {each.id for each in headings_of(target.read_text(encoding="utf-8"))})
+    ]
 
     assert missing == []
+
+
+def test_the_readme_leads_to_every_page():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+
+    missing = [page.name for page in PAGES[:-2] if f"(docs/{page.relative_to(DOCS)})" not in readme]
+
+    assert [name for name in missing if not re.match(r"\d{4}-", name)] == []
 
 
 def test_every_route_is_on_the_reference_page():
@@ -121,13 +141,44 @@ def test_an_alert_leads_to_the_runbook_that_the_settings_name(tmp_path, runbook_
     assert f'href="{runbook_url or "/runbook"}#driftdetected">Runbook</a>' in page
 
 
+def commands_in(page: Path) -> Iterator[list[str]]:
+    """What a page tells its reader to type, in lines of code and in the middle of sentences."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for line in re.findall(r"^    (?:[A-Z_]+=\S+ )*(driftgate .*)$|`(driftgate [^`]+)`", text, re.MULTILINE):
+        yield shlex.split("".join(line), comments=True)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_in_the_docs_is_one_that_there_is(page):
+    for words in commands_in(page):
+        command, said = typer.main.get_command(cli.app), " ".join(words)
+        while hasattr(command, "commands"):
+            assert words and words[0] in command.commands, f"driftgate {said}"
+            command = command.commands[words.pop(0)]
+        known = {option for each in command.params for option in each.opts}
+        assert {word for word in words if word.startswith("--")} <= known, f"driftgate {said}"
+
+
 def guide_recipe(folder: Path) -> Path:
     """The recipe of the guide, written as a reader would."""
     guide = (DOCS / "bring-your-own-model.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(yaml|python)\n(.*?)```", guide, re.DOTALL)
+    folder.mkdir(exist_ok=True)
     for name, (_, text) in zip(("model.yaml", "features.py", "training.py"), blocks, strict=True):
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+def test_the_mistake_in_the_guide_is_told_as_the_guide_says(tmp_path):
+    folder = guide_recipe(tmp_path / "churn")
+    declared = (folder / "model.yaml").read_text(encoding="utf-8")
+    (folder / "model.yaml").write_text(declared.replace("drifted_share: 0.5", "drifted_share: 1.5"), encoding="utf-8")
+    (told,) = re.findall(r"^    (churn/model\.yaml:.*)$", (DOCS / "bring-your-own-model.md").read_text("utf-8"), re.M)
+
+    with pytest.raises(SpecInvalid) as refused:
+        read_recipe(folder)
+
+    assert str(refused.value).replace(f"{tmp_path}/", "") == told
 
 
 def test_the_recipe_in_the_guide_trains_a_model_that_is_exported_equal(tmp_path):
@@ -164,6 +215,25 @@ def test_the_examples_of_the_api_guide_run(tmp_path, monkeypatch, capsys):
     assert said[1] == f"{decision(1).decided_at} drifted WAIT_STABLE number 1"
     (answer,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
     assert wire.application.get("/api/v1/models/a/b").json() == json.loads(answer)
+
+
+def test_the_proof_of_an_export_runs(tmp_path, monkeypatch, capsys):
+    """Of one as it was written, and of one with a name changed."""
+    world = World(tmp_path)
+    for what in ("rules", "rollout"):
+        world.store.put_hold(MODEL, what, "a sale", None, START, "alice", Act("alice", None, "api", "r-1", "a sale"))
+    wire = api_of(world)
+    kept = wire.get("/api/v1/audit/verification").json()
+    export = wire.get("/api/v1/audit", headers={"Accept": "application/x-ndjson"}).text
+    (proof,) = re.findall(r"```python\n(.*?)```", (DOCS / "audit.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+
+    for text in (export, export.replace("alice", "bob")):
+        (tmp_path / "audit.ndjson").write_text(text, encoding="utf-8")
+        exec(proof, {"kept": kept})  # noqa: S102 - our own page
+
+    whole, changed = capsys.readouterr().out.splitlines()
+    assert whole == "None" and "something else than when it was written" in changed
 
 
 @pytest.mark.parametrize("recipe", ["tweets", "flights"])
