@@ -43,7 +43,7 @@ from observability.spool_reader import SpoolReader
 
 def run_control(settings: Settings) -> None:
     """REST API, admin pages and the tick, until a signal ends them."""
-    _log_to_stderr()
+    _prepare()
     home = settings.folders
     credentials = ensure_credentials(home.credentials)
     refuse_unsafe(settings, credentials)
@@ -92,7 +92,7 @@ def run_monitor(settings: Settings) -> None:
     """Windows cut and scored, until a signal ends it."""
     from observability.evidently_scores import score_window  # 6 s: only this process waits for it
 
-    _log_to_stderr()
+    _prepare()
     home = settings.folders
     store = Store(open_engine(settings.database, settings.migrate == "start"))
     watch = Watch(
@@ -110,7 +110,7 @@ def run_monitor(settings: Settings) -> None:
 
 def run_shipper(settings: Settings) -> None:
     """Spooled events moved to the log store, until a signal ends it."""
-    _log_to_stderr()
+    _prepare()
     home, shipping = settings.folders, ShippingSettings()
     shipper = Shipper(
         SpoolReader(home.spool),
@@ -123,7 +123,7 @@ def run_shipper(settings: Settings) -> None:
 
 
 def run_serving(settings: Settings) -> NoReturn:
-    """Become the BentoML service, with the token and the key of this data folder."""
+    """Become the BentoML service, with the token of this data folder; the key is read where it stands."""
     home = settings.folders
     credentials = ensure_credentials(home.credentials)
     refuse_unsafe(settings, credentials)
@@ -131,9 +131,9 @@ def run_serving(settings: Settings) -> NoReturn:
         "SERVING_HOME": str(home.root),
         "SERVING_CONTROL_URL": settings.url,
         "SERVING_TOKEN": credentials.service.get_secret_value(),
-        "SERVING_PRIVACY_KEY": credentials.privacy_key.get_secret_value(),
         "SERVING_HOST": settings.host,
         "SERVING_PORT": str(settings.serving_port),
+        "SERVING_BEHIND_TLS": str(settings.behind_tls).lower(),
     }
     command = [sys.executable, "-m", "serving"]
     inherited = handed_on(os.environ, SERVING, settings.pass_environment)
@@ -169,6 +169,9 @@ def _until_signalled() -> threading.Event:
     return stop
 
 
-def _log_to_stderr() -> None:
+def _prepare() -> None:
+    """What each process begins with: files that only their owner reads, and a log without a secret."""
+    os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for chatty in ("apscheduler", "httpx", "httpcore"):  # the latter two name whole addresses
+        logging.getLogger(chatty).setLevel(logging.WARNING)

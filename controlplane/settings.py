@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         """The database's URL; the folder of the default exists afterwards."""
         if self.database_url:
             return self.database_url
-        self.folders.root.mkdir(parents=True, exist_ok=True)
+        self.folders.make()
         return f"sqlite:///{self.folders.database}"
 
     @property

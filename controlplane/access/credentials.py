@@ -55,7 +55,7 @@ def ensure_credentials(path: Path) -> Credentials:
     Two processes that start at once end with the same ones.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(path)
     known = read_credentials(path)
     return known if known.secret_key is not None else _with_secret_key(path, known)

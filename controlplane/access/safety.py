@@ -8,10 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import string
+from collections.abc import Iterator
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from controlplane.access.credentials import Credentials
 from controlplane.errors import Unsafe
@@ -39,9 +41,19 @@ def refuse_unsafe(settings: Settings, credentials: Credentials) -> None:
     for name, secret in secrets.items():
         if secret is not None and (why := weakness(secret)):
             raise Unsafe(f"{name} {why}: use one that `openssl rand -hex 32` makes")
-    password = urlsplit(settings.database_url).password
-    if password is not None and _is_default(unquote(password)):
+    if any(_is_default(password) for password in _passwords(settings.database_url)):
         raise Unsafe("the password in CONTROLPLANE_DATABASE_URL is one that everybody tries first: choose another")
+
+
+def _passwords(database_url: str) -> Iterator[str]:
+    """Wherever the driver takes one from: before the host, or behind the question mark."""
+    try:
+        url = make_url(database_url) if database_url else None
+    except ArgumentError:
+        return  # it opens no database
+    if url is not None:
+        yield from (url.password,) if url.password is not None else ()
+        yield from (each for each in url.normalized_query.get("password", ()))
 
 
 def weakness(secret: SecretStr) -> str:

@@ -36,10 +36,18 @@ def settings_of(home: Path | None) -> Settings:
 
 
 def client_of(home: Path | None) -> ControlClient:
-    """A client of the control plane that DRIFTGATE_URL names, or of the data folder. Raises Unreachable."""
+    """A client of the control plane that DRIFTGATE_URL names, or of the data folder.
+
+    The data folder's own token goes to its own control plane only. Raises Unreachable.
+    """
     settings = settings_of(home)
     url = os.environ.get("DRIFTGATE_URL", settings.url)
     token = os.environ.get("DRIFTGATE_TOKEN")
+    if token is None and url.rstrip("/") != settings.url:
+        raise Unreachable(
+            f"DRIFTGATE_URL names another control plane than that of this data folder ({settings.url}): "
+            "set DRIFTGATE_TOKEN to a token of it"
+        )
     if token is None:
         path = settings.folders.credentials
         try:

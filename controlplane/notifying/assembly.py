@@ -82,4 +82,5 @@ def _check(webhook: WebhookDeclared, egress: Egress) -> None:
 def _check_alertmanager(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Unsafe(f"CONTROLPLANE_ALERTMANAGER_URL: {parts.netloc or url!r} is not an address such as http://am:9093")
+        host = parts.hostname or "what it says"  # and no more of it: it may hold a password
+        raise Unsafe(f"CONTROLPLANE_ALERTMANAGER_URL: {host} is not an address such as http://am:9093")

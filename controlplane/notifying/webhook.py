@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -43,8 +43,8 @@ class Webhook:
     """A channel that posts to an address outside, through the egress."""
 
     name: str
-    url: str
-    secret: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
     egress: Egress
     links: Links
     wall: Clock

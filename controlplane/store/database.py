@@ -64,11 +64,11 @@ def connect(url: str) -> Engine:
     if not url.startswith("sqlite"):
         engine = create_engine(
             url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, pool_timeout=BUSY_SECONDS,
-            connect_args={"options": SESSION, "connect_timeout": 10}, json_serializer=written,
+            hide_parameters=True, connect_args={"options": SESSION, "connect_timeout": 10}, json_serializer=written,
         )  # fmt: skip
         _prepare_postgresql(engine)
         return engine
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_serializer=written)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}, json_serializer=written)
     _prepare_sqlite(engine)
     return engine
 

@@ -70,6 +70,11 @@ def test_the_command_line_shows_a_model_as_a_table_and_as_json(running):
     assert json.loads(as_json.stdout)["spec_digest"] == spec().digest
 
 
+def test_what_the_processes_write_is_read_by_their_owner_only(running):
+    files = [*running.home.root.glob("control.db*"), running.home.credentials]
+    assert len(files) >= 2 and {file.stat().st_mode & 0o077 for file in files} == {0}
+
+
 def test_a_refusal_is_one_line_and_exit_code_1(running):
     refused = running.cli("rollback", MODEL, "--reason", "why")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)

@@ -89,6 +89,15 @@ def test_the_database_refuses_to_change_the_chain(store, engine, change):
     assert store.verify_chain().broken is None
 
 
+def test_the_database_refuses_to_write_an_entry_over_another(store, engine):
+    copy = "INTO audit SELECT * FROM audit WHERE sequence = 3"
+    ways = {"sqlite": f"REPLACE {copy}", "postgresql": f"INSERT {copy} ON CONFLICT (sequence) DO UPDATE SET why = 'x'"}
+    with pytest.raises(DBAPIError, match="only grows"), engine.begin() as connection:
+        connection.execute(text(ways[engine.dialect.name]))
+    make(store, 6)
+    assert (store.verify_chain().broken, store.verify_chain().entries) == (None, 7)
+
+
 def tampered(engine, *statements: str) -> None:
     """Somebody who may do everything with the database changes the chain."""
     with engine.begin() as connection:

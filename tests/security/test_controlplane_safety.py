@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from controlplane.access.auth import Authenticator
 from controlplane.access.credentials import ensure_credentials, installation_key, let_in
 from controlplane.access.safety import refuse_unsafe, weakness
-from controlplane.errors import Unauthenticated, Unsafe
+from controlplane.cli.calling import client_of
+from controlplane.errors import Unauthenticated, Unreachable, Unsafe
+from controlplane.notifying.assembly import open_channels
 from controlplane.settings import Settings
+from controlplane.store.database import connect
 from tests.controlplane_world import World
 
 STRONG = secrets.token_hex(32)
@@ -48,6 +55,8 @@ def test_the_demo_needs_no_settings(credentials):
     ({"database_url": "postgresql+psycopg://u:postgres@db/x"}, "CONTROLPLANE_DATABASE_URL"),
     ({"database_url": "postgresql+psycopg://u:password1!@db/x"}, "CONTROLPLANE_DATABASE_URL"),
     ({"database_url": "postgresql+psycopg://u:change%2Dme@db/x"}, "CONTROLPLANE_DATABASE_URL"),
+    ({"database_url": "postgresql+psycopg://u@db/x?password=postgres"}, "CONTROLPLANE_DATABASE_URL"),
+    ({"database_url": "postgresql+psycopg://db/x?user=u&password=s&password=secret"}, "CONTROLPLANE_DATABASE_URL"),
 ])  # fmt: skip
 def test_what_is_unsafe_is_refused_with_its_name_and_what_to_do_and_without_the_secret(credentials, changes, said):
     with pytest.raises(Unsafe) as caught:
@@ -77,6 +86,53 @@ def test_settings_say_no_secret_when_printed_nor_when_they_are_wrong(monkeypatch
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert STRONG not in str(caught.value)
+
+
+def test_an_error_of_the_database_repeats_nothing_of_what_was_to_be_written(database_url):
+    engine = connect(database_url)
+    with pytest.raises(DBAPIError) as caught, engine.begin() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": STRONG})
+    engine.dispose()
+    assert STRONG not in str(caught.value)
+
+
+class NoStore:
+    channels = ()
+
+    def told_alerts(self):
+        return []
+
+    def alerts_by_id(self, ids):
+        return []
+
+
+def test_a_password_in_the_address_of_alertmanager_is_sent_as_a_header_and_logged_nowhere(monkeypatch, caplog):
+    sent, answer = [], lambda request: (sent.append(request), httpx.Response(200, json=[]))[1]
+    settings = Settings(alertmanager_url=f"http://ann:{STRONG}@am:9093")
+    (channel,) = open_channels(settings, NoStore())
+    monkeypatch.setattr(channel._client, "_transport", httpx.MockTransport(answer))
+    with caplog.at_level(logging.DEBUG):
+        channel.send([])
+    assert {str(each.url).partition("/api")[0] for each in sent} == {"http://am:9093"}
+    assert all(each.headers["authorization"].startswith("Basic ") for each in sent)
+    assert STRONG not in caplog.text and STRONG not in repr(channel)
+    with pytest.raises(Unsafe) as caught:
+        open_channels(Settings(alertmanager_url=f"ftp://ann:{STRONG}@am"), NoStore())
+    assert STRONG not in str(caught.value)
+
+
+def test_the_admin_token_of_the_data_folder_goes_to_its_own_control_plane_only(tmp_path, monkeypatch):
+    made = ensure_credentials(Settings(home=tmp_path).folders.credentials)
+    with client_of(tmp_path) as own:
+        assert own is not None
+    monkeypatch.setenv("DRIFTGATE_URL", "http://127.0.0.1:8000/")
+    client_of(tmp_path).close()
+    monkeypatch.setenv("DRIFTGATE_URL", "https://driftgate.example.com")
+    with pytest.raises(Unreachable, match="DRIFTGATE_TOKEN") as caught:
+        client_of(tmp_path)
+    assert made.admin.get_secret_value() not in str(caught.value)
+    monkeypatch.setenv("DRIFTGATE_TOKEN", "dg_of_another")
+    client_of(tmp_path).close()
 
 
 def test_proxies_are_read_as_addresses_or_networks(monkeypatch):

@@ -154,6 +154,9 @@ def _guard_audit() -> None:
             name = f"audit_refuses_{change.lower()}"
             body = f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
             op.execute(text(f"CREATE TRIGGER {name} BEFORE {change} ON audit {body}"))
+        # INSERT OR REPLACE takes the old row away without asking the trigger of DELETE
+        there = "WHEN EXISTS (SELECT 1 FROM audit WHERE sequence = NEW.sequence)"
+        op.execute(text(f"CREATE TRIGGER audit_refuses_replacing BEFORE INSERT ON audit {there} {body}"))
         return
     body = f"BEGIN RAISE EXCEPTION '{REFUSAL}'; END"
     op.execute(text(f"CREATE FUNCTION audit_refuses() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"))
