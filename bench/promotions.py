@@ -1,9 +1,9 @@
 """A crash between promotion and reload costs no caller an answer: real processes, real SIGKILL.
 
-`python -m bench.promotions [--short | --full]`. A real control plane on SQLite, in which only training is played, and two real
-serving processes behind a small round-robin proxy, under 50 requests a second. Versions go to production one after the
-other, and at five points of the way a process is killed and started anew. Between them come versions that fail their
-golden rows: the one in production goes on.
+`python -m bench.promotions [--short | --full]`. A real control plane on SQLite, in which only training is played, and
+two real serving processes behind a small round-robin proxy, under 50 requests a second. Versions go to production one
+after the other, and at five points of the way a process is killed and started anew. Between them come versions that
+fail their golden rows: the one in production goes on.
 """
 
 from __future__ import annotations
