@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from pydantic import ValidationError
 from sqlalchemy import text, union
 from sqlmodel import Session, col, select
 
@@ -35,6 +36,7 @@ from controlplane.store.rollouts import (
 from controlplane.tables import GateRecord, Instance, Json, Rollout, TrainingRun, Version
 from controlplane.tables.versions import BEFORE_PRODUCTION, LOADED
 from observability.ids import new_id
+from pipeline.contract.promotionspec import RolloutPlan
 from pipeline.contract.training import TrainingRequest
 
 #: word for word as in the partial indexes, so that the versions of the past cost nothing
@@ -191,7 +193,7 @@ class Versions(Rollouts):
             if (hold := frozen_by(session, model_id, now)) is not None:
                 raise Frozen(f"{hold.by} froze the rollouts of {model_id}: {hold.why}", by=hold.by, why=hold.why)
             self._require_ready(session, version, rollout, silence)
-            plan = TrainingRequest.model_validate(_run_of(session, version).request).spec.rollout
+            plan = _plan_of(session, version)
             step = promotion(plan, rollout.champion, why, StepReason.PROMOTE_ASKED)
             self._move_rollout(session, rollout, step, now)
             self._audit(session, act, "version.promote", named(version), before, _said(version))
@@ -248,6 +250,13 @@ def _after_the_gate(verdict: GateVerdict) -> VersionState:
 
 def _run_of(session: Session, version: Version) -> TrainingRun:
     return session.get_one(TrainingRun, version.run_key)
+
+
+def _plan_of(session: Session, version: Version) -> RolloutPlan:
+    try:
+        return TrainingRequest.model_validate(_run_of(session, version).request).spec.rollout
+    except ValidationError as error:
+        raise Conflict(f"this release cannot read what was asked of {named(version)}") from error
 
 
 def _said(version: Version) -> Json:

@@ -8,6 +8,7 @@ from threading import Event, Thread
 import pytest
 
 from controlplane.access.acts import Act
+from controlplane.errors import Conflict
 from controlplane.lifecycle import RolloutState, RunState, VersionState
 from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun
@@ -166,6 +167,10 @@ def test_a_rollout_that_no_release_here_can_read_ends_and_production_stays(tmp_p
         world.tick()
     before = world.store.production(MODEL).number
     of_another_release(world, world.store.version(MODEL, 2).run_key)
+    if not watched:
+        world.load_staged()
+        with pytest.raises(Conflict):
+            world.store.promote(MODEL, 2, "I say so", world.clock.now(), ACT)
     world.tick(wall=Later(world, timedelta(hours=1)))
     assert world.store.rollouts(MODEL)[0].state is ends
     assert world.store.production(MODEL).number == before
