@@ -185,7 +185,7 @@ def statements(kills: int) -> list[int]:
     return [1 + number * 96 // (kills - 1) for number in range(kills)]
 
 
-FEW_OR_MANY = pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+FEW_OR_MANY = pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.nightly)])
 
 
 @FEW_OR_MANY
