@@ -216,7 +216,7 @@ class Busy(ControlPlaneError):
 class TrialsBusy(ControlPlaneError):
     """Others try rules now, and a trial takes the processor for itself: ask again soon."""
 
-    code = "busy"
+    code = "trials_busy"
     status = 503
 
 

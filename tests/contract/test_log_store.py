@@ -313,7 +313,7 @@ def test_what_can_never_be_stored_is_refused_with_the_reason_and_hinders_nothing
         [
             prediction(1, "p1"),
             prediction(1, "big", version=10**30),
-            prediction(1, "nan", score=float("nan")),
+            prediction(1, "nan").model_copy(update={"score": float("nan")}),  # the schema refuses it: a store must too
             label("p1", 10**20, 1, "big label"),
             prediction(1, "kept", raw={"count": 10**30}),
         ]

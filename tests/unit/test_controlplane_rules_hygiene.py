@@ -118,7 +118,7 @@ def test_a_dry_run_keeps_no_other_rule_from_firing():
 
 def test_a_model_sleeps_until_the_next_due_time_also_when_nothing_is_said_of_it():
     daily, fired = rule(DAILY), frozenset(("daily", (START + timedelta(days=n)).isoformat()) for n in range(1, 4))
-    level = facts(now=START + timedelta(days=2, hours=1), fired=fired)
+    level = facts(now=START + timedelta(days=2, hours=23, minutes=30), fired=fired)
     decisions = list(decide(daily, level))
     assert decisions == []
     assert wakes_at([daily], level, decisions) == START + timedelta(days=3)
