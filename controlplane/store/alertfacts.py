@@ -23,6 +23,7 @@ from controlplane.alertfacts import (
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
 from controlplane.store.reading import table_of
 from controlplane.store.rollouts import PRODUCTION
+from controlplane.store.runs import UNDER_WAY
 from controlplane.tables import (
     DecisionRecord,
     GateRecord,
@@ -146,7 +147,7 @@ def _retraining(session: Session, model: str, last: Version | None) -> str | Non
 
 def _unstarted(session: Session, model: str) -> Unstarted | None:
     columns = (TrainingRun.key, TrainingRun.recorded_at, TrainingRun.attempts)
-    query = select(*columns).where(TrainingRun.model == model, TrainingRun.state == RunState.ASKED)
+    query = select(*columns).where(TrainingRun.model == model, UNDER_WAY, TrainingRun.state == RunState.ASKED)
     run = session.exec(query).first()
     return Unstarted(*run) if run is not None else None
 

@@ -17,6 +17,7 @@ from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, 
 from controlplane.store.alertfacts import read_alert_facts
 from controlplane.store.notifications import Notifications, told
 from controlplane.store.rollouts import PRODUCTION, lock
+from controlplane.store.runs import UNDER_WAY
 from controlplane.tables import Alert, Model, Observation, OutboxEntry, Rollout, TrainingRun, Version
 from controlplane.tables.columns import EPOCH
 from observability.ids import new_id
@@ -193,7 +194,7 @@ class Alerts(Notifications):
                 Rollout.recorded_at < wall - patience.rollout_stuck,
             )  # fmt: skip
             asked = select(TrainingRun.model).where(
-                TrainingRun.state == RunState.ASKED, TrainingRun.recorded_at < wall - patience.run_stuck
+                UNDER_WAY, TrainingRun.state == RunState.ASKED, TrainingRun.recorded_at < wall - patience.run_stuck
             )
             for name, late, long_enough in (
                 (AlertName.ROLLOUT_STUCK, set(session.exec(loading)), wall - since > patience.rollout_stuck),
