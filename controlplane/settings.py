@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = ""
     #: where people reach this control plane, for the links in alerts; where it listens if this is empty
     public_url: str = ""
-    #: where the runbook is read, for the links in alerts; a path in this repository if this is empty
+    #: where the runbook is read, for the links in alerts; the page of this control plane if this is empty
     runbook_url: str = ""
 
     @property

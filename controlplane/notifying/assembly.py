@@ -18,8 +18,8 @@ from controlplane.settings import Settings
 from controlplane.store import Store
 from observability.clock import Clock, SystemClock
 
-#: where the runbook is when nobody says otherwise: in the project's docs
-RUNBOOK: Final = "docs/runbook.md"
+#: the page that has the runbook, where nobody says otherwise
+RUNBOOK: Final = "/runbook"
 
 
 class WebhookDeclared(BaseModel):
@@ -41,7 +41,8 @@ def open_channels(settings: Settings, store: Store, wall: Clock | None = None) -
     Raises Unsafe or EgressRefused, naming the setting, for a channel that could not be trusted.
     """
     wall = wall or SystemClock()
-    links = Links((settings.public_url or settings.url).rstrip("/"), settings.runbook_url or RUNBOOK)
+    public = (settings.public_url or settings.url).rstrip("/")
+    links = Links(public, settings.runbook_url or public + RUNBOOK)
     channels: list[Channel] = []
     if settings.alertmanager_url:
         _check_alertmanager(settings.alertmanager_url)

@@ -23,7 +23,9 @@ from controlplane.access.callers import ROLES, opened_by
 from controlplane.access.tokens import mint
 from controlplane.api import Parts, create_app
 from controlplane.api.document import operations
+from controlplane.notifying.assembly import open_channels
 from controlplane.processes import admin_pages
+from controlplane.settings import Settings
 from controlplane.ui import runbook
 from controlplane.ui.runbook import headings_of
 from docs.generate import REFERENCE, pages
@@ -139,6 +141,18 @@ def test_an_alert_leads_to_the_runbook_that_the_settings_name(tmp_path, runbook_
     page = visitor.get("/alerts", headers={"Accept": "text/html"}).text
 
     assert f'href="{runbook_url or "/runbook"}#driftdetected">Runbook</a>' in page
+
+
+@pytest.mark.parametrize("runbook_url", ["", "https://wiki.example.com/driftgate"])
+def test_who_is_paged_gets_a_link_to_a_page_that_there_is(tmp_path, runbook_url):
+    settings = Settings(
+        alertmanager_url="http://127.0.0.1:9093", public_url="https://dg.example.com/", runbook_url=runbook_url
+    )
+
+    (channel,) = open_channels(settings, World(tmp_path).store)
+
+    read = channel._links.runbook_of("DriftDetected")
+    assert read == f"{runbook_url or 'https://dg.example.com/runbook'}#driftdetected"
 
 
 def commands_in(page: Path) -> Iterator[list[str]]:
