@@ -155,6 +155,16 @@ def test_who_is_paged_gets_a_link_to_a_page_that_there_is(tmp_path, runbook_url)
     assert read == f"{runbook_url or 'https://dg.example.com/runbook'}#driftdetected"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_the_docs_name_is_there(page):
+    named = re.findall(
+        r"`((?:tests|bench|bundle|controlplane|deploy|observability|pipeline|recipes|serving)/[\w/.-]+)`",
+        page.read_text("utf-8"),
+    )
+
+    assert [each for each in named if not (DOCS.parent / each).exists()] == []
+
+
 def commands_in(page: Path) -> Iterator[list[str]]:
     """What a page tells its reader to type, in lines of code and in the middle of sentences."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
