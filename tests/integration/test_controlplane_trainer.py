@@ -355,7 +355,12 @@ def told(folder: Path, **parts: object) -> dict[str, str]:
 
 
 def test_a_run_gets_no_secret_of_the_control_plane_but_what_it_needs(tmp_path, monkeypatch):
-    for name, value in {**SECRETS, "PIPELINE_SEED": "7", "DRIFTGATE_PRIVACY_KEY": "p", "SPARK_LOCAL_IP": "127.0.0.1"}.items():
+    for name, value in {
+        **SECRETS,
+        "PIPELINE_SEED": "7",
+        "DRIFTGATE_PRIVACY_KEY": "p",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }.items():
         monkeypatch.setenv(name, value)
     said = told(tmp_path)
     assert not set(SECRETS) & set(said)
