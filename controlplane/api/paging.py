@@ -81,7 +81,9 @@ def read_cursor(noun: str, cursor: str | None, types: Sequence[type]) -> list[An
 def _typed(value: object, kind: type) -> object:
     if kind is datetime and isinstance(value, str):
         return aware(datetime.fromisoformat(value))
-    if type(value) is not kind or (isinstance(value, str) and "\0" in value):
+    if type(value) is not kind:
+        raise BadCursor
+    if isinstance(value, str) and "\0" in value.encode().decode():  # half a pair of UTF-16 is a ValueError
         raise BadCursor
     if isinstance(value, int) and abs(value) >= 1 << 31:
         raise BadCursor

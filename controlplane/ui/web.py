@@ -62,7 +62,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -182,8 +182,8 @@ def login_action(site: Site) -> Callable[[Request], Any]:
 
 def _from_here(request: Request) -> bool:
     """Whether this is a form of ours: nobody is signed in, as somebody else, by another site."""
-    origin = request.headers.get("origin", "null")
-    elsewhere = origin != "null" and origin.partition("://")[2] != request.headers.get("host", "")
+    origin = request.headers.get("origin")  # `null` is that of a page that hides where it comes from
+    elsewhere = origin is not None and origin.partition("://")[2] != request.headers.get("host", "-")
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none") and not elsewhere
 
 

@@ -277,7 +277,7 @@ def test_whoever_is_on_call_sees_acknowledges_rolls_back_and_finds_it_in_the_aud
         assert page.input_value("#reason") == "it is better"
         page.goto(f"{live.url}/audit")
         assert "403" in seen.complaints[-1], "an operator reads the audit"
-    with visit(browser, live, "/audit", token=live.root) as seen:
+    with visit(browser, live, "/audit?verify=1", token=live.root) as seen:
         entries = seen.page.inner_text("table.audit")
         for words in (
             "ErrorMetricBeyondBound of shop/fraud",

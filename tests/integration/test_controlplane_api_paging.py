@@ -108,7 +108,8 @@ def test_a_filter_that_means_nothing_is_refused(client, path):
 
 
 def test_a_cursor_of_another_list_is_refused(client):
-    for cursor in (write_cursor("firings", ["x"]), "%", "bm8", write_cursor("decisions", [1, 2])):
+    own = [write_cursor("decisions", key) for key in ([1, 2], ["\ud800"])]
+    for cursor in (write_cursor("firings", ["x"]), "%", "bm8", *own):
         answer = client.get(f"{PATH}/decisions?cursor={cursor}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_cursor")
 
