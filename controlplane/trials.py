@@ -24,7 +24,7 @@ from pipeline.contract.spec import ModelSpec
 #: a trial that takes longer ends where it is: whoever asks may only read, and others wait for the processor
 SECONDS: Final = 5.0
 #: nothing that is stored is older
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _RULE: Final[TypeAdapter[Rule]] = TypeAdapter(Rule)
 ASSUMPTIONS: Final = (
     "History stays as it was: versions, windows and the runs of other rules are those that were.",
