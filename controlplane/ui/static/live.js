@@ -12,7 +12,9 @@
   let timer = 0;
   let busy = false;
 
+  // A page that was hidden while it was fetched stands paused all the same.
   function tell(state, text) {
+    if (document.hidden) [state, text] = ["paused", "paused"];
     light.dataset.state = state;
     if (word.textContent !== text) word.textContent = text;
   }
@@ -84,6 +86,7 @@
 
   function schedule() {
     window.clearTimeout(timer);
+    if (document.hidden) return;
     timer = window.setTimeout(async () => { await refresh(); schedule(); }, Number(main.dataset.every));
   }
 
