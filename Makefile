@@ -48,8 +48,8 @@ servers: ## PostgreSQL and Alertmanager for the tests, where they are missing an
 demo: install ## the whole loop, live; DATA=file.csv for real tweets, MODEL=flights for flights, EXIT=1 to end by itself
 	@$(BIN)/driftgate demo $(or $(MODEL),tweets) $(if $(DATA),--data $(DATA)) $(if $(EXIT),--exit) $(if $(HOME_DIR),--home $(HOME_DIR))
 
-test: install browser servers check ## linters and tests; FAST=1 leaves out what takes a minute, NIGHTLY=1 adds the long crash runs
-	@$(BIN)/python -m pytest -q $(if $(FAST),-m "not slow and not nightly")$(if $(NIGHTLY),-m "") $(ARGS)
+test: install browser servers check ## linters and tests; FAST=1 leaves out what takes a minute, NIGHTLY=1 adds the long crash runs, JOBS=2 at once
+	@$(BIN)/python -m pytest -q -n $(or $(JOBS),2) --dist loadfile $(if $(FAST),-m "not slow and not nightly")$(if $(NIGHTLY),-m "") $(ARGS)
 
 check: install ## what CI asks of the code before it runs it
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports
