@@ -15,9 +15,10 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controlplane.access.auth import required_scope
+from controlplane.api.bodies import again, whole
 from controlplane.api.conditional import API, CHANGES
 from controlplane.api.failures import failure, of_error, of_http
 from controlplane.api.hearing import Heard, hear
@@ -49,7 +50,7 @@ class Idempotent:
             await failure(422, "invalid", message)(scope, receive, send)
             return
         try:
-            body = await _whole(receive)
+            body = await whole(receive)
         except HTTPException as error:
             await of_http(error)(scope, receive, send)
             return
@@ -76,7 +77,7 @@ class Idempotent:
     async def _carry_out(self, claim: Claim, body: bytes, scope: Scope, receive: Receive, send: Send) -> Heard | None:
         token, kept = claimed.set(claim), False
         try:
-            answer = await hear(self._app, scope, _said(body, receive), send)
+            answer = await hear(self._app, scope, again(body, receive), send)
             if answer is not None and answer.status < 300:
                 shown_once = SHOWN_ONCE.match(scope["path"])
                 said = (CARRIED_OUT, None) if shown_once else (answer.status, _json(answer.body))
@@ -117,26 +118,3 @@ def _again(status: int, body: dict[str, Any] | None) -> Response:
     response = Response(status_code=status) if body is None else JSONResponse(body, status_code=status)
     response.headers["Idempotency-Replayed"] = "true"
     return response
-
-
-async def _whole(receive: Receive) -> bytes:
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        body.extend(message.get("body", b""))
-        more = bool(message.get("more_body", False))
-    return bytes(body)
-
-
-def _said(body: bytes, receive: Receive) -> Receive:
-    """The body again, for the route; after it what comes from the caller."""
-    told = False
-
-    async def telling() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return telling
