@@ -1,0 +1,1 @@
+"""What the bench of hostile callers needs on its stage."""
