@@ -68,7 +68,7 @@ def attacks() -> list[Attack]:
         _posted("objects 10,000 deep", b'{"rows":' * 10_000 + b"0" + b"}" * 10_000),
         _posted("100,000 fields", fields),
         _posted("a text that never ends", b'{"rows":"' + b'\\"' * 400_000),
-        _posted("as many fields as are read", _fields(19_900)),
+        _posted("as many fields as are read", _fields(4_900)),
         _posted("100,000 fields in a row", b'{"rows":[' + fields + b'],"labels":[' + fields + b"]}"),
         _posted("80,000 fields in a row", b'{"rows":[' + wide + b"]}"),
     ]

@@ -15,8 +15,8 @@ from starlette.types import Message, Receive
 #: lists and objects within each other
 DEEPEST: Final = 64
 #: a spec of 4,000 columns has fewer
-MOST_KEYS: Final = 20_000
-MOST_CONTAINERS: Final = 20_000
+MOST_KEYS: Final = 5_000
+MOST_CONTAINERS: Final = 5_000
 MOST_ITEMS: Final = 100_000
 #: a text that does not end goes to the end of the body, so that nothing is looked at twice
 _TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)

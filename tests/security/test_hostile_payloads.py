@@ -148,7 +148,7 @@ ATTACKS = {
     "objects 10,000 deep": (posted(b'{"rows":' * 10_000 + b"0" + b"}" * 10_000), {413, 422}),
     "100,000 fields": (posted(_FIELDS), {413, 422}),
     "a text that never ends": (posted(b'{"rows":"' + b'\\"' * 400_000), {400, 413, 422}),
-    "as many fields as are read": (posted(_fields(19_900)), {413, 422}),
+    "as many fields as are read": (posted(_fields(4_900)), {413, 422}),
     "100,000 fields in a row": (posted(b'{"rows":[' + _FIELDS + b'],"labels":[' + _FIELDS + b"]}"), {413, 422}),
     "80,000 fields in a row": (posted(b'{"rows":[' + _fields(80_000) + b"]}"), {413, 422}),
 }
