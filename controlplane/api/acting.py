@@ -18,8 +18,3 @@ def act_of(request: Request, why: str = "") -> Act:
     """The act of this request, for `store.verb(..., act=act_of(request, asked.reason))`."""
     caller = caller_of(request)
     return Act(caller.name, caller.token_id, caller.via, request.state.request_id, why)
-
-
-def hook_act(request: Request, model: str, why: str = "") -> Act:
-    """The act of a signed webhook, which no token stands behind: the actor is `hook:MODEL`."""
-    return Act(f"hook:{model}", None, "hook", request.state.request_id, why)
