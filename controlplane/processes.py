@@ -34,11 +34,11 @@ from controlplane.notifying.deliverer import Deliverer
 from controlplane.replayclock import clock_for
 from controlplane.settings import Settings
 from controlplane.store import Store, open_engine
-from observability.dead_letters import DeadLetters
-from observability.parquet_store import ParquetLogStore
+from observability.embedded.store import ParquetLogStore
 from observability.settings import Settings as ShippingSettings
-from observability.shipper import PoisonWindow, Shipper
-from observability.spool_reader import SpoolReader
+from observability.spool.dead_letters import DeadLetters
+from observability.spool.reader import SpoolReader
+from observability.spool.shipper import PoisonWindow, Shipper
 
 
 def run_control(settings: Settings) -> None:
@@ -90,7 +90,7 @@ def run_control(settings: Settings) -> None:
 
 def run_monitor(settings: Settings) -> None:
     """Windows cut and scored, until a signal ends it."""
-    from observability.evidently_scores import score_window  # 6 s: only this process waits for it
+    from observability.monitors.evidently_scores import score_window  # 6 s: only this process waits for it
 
     _prepare()
     home = settings.folders

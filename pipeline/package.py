@@ -21,7 +21,7 @@ from bundle.columns import Columns
 from bundle.manifest import FEATURES, GOLDEN, MODEL, REFERENCE, Manifest
 from bundle.scorer import Scorer
 from bundle.signature import Signature
-from observability.reference import FEATURES_PART, SCORES_PART
+from observability.monitors.reference import FEATURES_PART, SCORES_PART
 from pipeline.contract.training import SLICE_PREFIX
 from pipeline.dataset import Rows
 from pipeline.engines.base import Scores

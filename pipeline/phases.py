@@ -175,7 +175,7 @@ class _Run:
         self.progress("ingest", "reading what was served")
         if not self.home.log_store.exists():
             return
-        from observability.parquet_store import ParquetLogStore
+        from observability.embedded.store import ParquetLogStore
 
         spec = self.request.spec
         store, key = ParquetLogStore(self.home.log_store), privacy_key(self.home, spec)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from observability.clock import Clock
 from observability.ids import new_id
-from observability.spool import SpoolFull, SpoolWriter
+from observability.spool.writer import SpoolFull, SpoolWriter
 from serving.errors import Refused
 from serving.poller import Poller
 from serving.reporting import Answered, label_lines, prediction_lines, spool_predictions

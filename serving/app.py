@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from observability.clock import SystemClock
-from observability.spool import SpoolWriter
+from observability.spool.writer import SpoolWriter
 from serving.answering import Answering
 from serving.door import refusal_headers
 from serving.errors import Refused

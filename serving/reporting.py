@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from observability.ids import new_id, sample_key
-from observability.spool import SpoolFull, SpoolWriter
+from observability.spool.writer import SpoolFull, SpoolWriter
 from serving.requests import Truth
 from serving.scoring import Verdict
 

@@ -21,10 +21,17 @@ from controlplane.loop.triggers import ask
 from controlplane.loop.work import CrashPoint
 from controlplane.store import Store, open_engine
 from controlplane.tables import ScoredWindow, TrainingRun, Version
+from observability.embedded.store import ParquetLogStore
 from observability.events import LabelEvent, PredictionEvent
 from observability.ids import new_id, sample_key
-from observability.monitors import DriftVerdict, ErrorMetrics, ErrorVerdict, FeatureDrift, QualityVerdict, WindowVerdict
-from observability.parquet_store import ParquetLogStore
+from observability.monitors.verdicts import (
+    DriftVerdict,
+    ErrorMetrics,
+    ErrorVerdict,
+    FeatureDrift,
+    QualityVerdict,
+    WindowVerdict,
+)
 from observability.windows import Cursor, Window
 from pipeline.contract.spec import ModelSpec
 from pipeline.contract.training import DatasetManifest, Failure, Made, Parity, TrainingReport

@@ -21,7 +21,7 @@ import httpx
 
 from bundle.blobs import BlobStore, digest_of
 from bundle.home import Home
-from observability.spool import segments_of
+from observability.spool.writer import segments_of
 from tests.versions import MODEL_ID
 
 TOKEN = "predict-token"

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from controlplane.cli.calling import AsJson, Home, say, settings_of
-from observability.ledger import ledger
+from observability.spool.ledger import ledger
 
 
 def up(home: Home = None) -> None:

@@ -21,9 +21,9 @@ from controlplane.loop.comparing import compare_rollouts
 from controlplane.store import Store, spec_of
 from controlplane.tables import Json, Model, ScoredWindow, Version
 from observability.clock import Clock
-from observability.monitors import DriftSettings, WindowVerdict
+from observability.monitors.reference import Reference, ReferenceUnreadable
+from observability.monitors.verdicts import DriftSettings, WindowVerdict
 from observability.ports import LogStore, LogStoreUnavailable, Sample, Span
-from observability.reference import Reference, ReferenceUnreadable
 from observability.windows import EPOCH, CountWindows, Cursor, TimeWindows, Window, time_span_of
 from pipeline.contract.spec import ModelSpec, Monitor
 
@@ -37,7 +37,7 @@ STRAGGLERS: Final = timedelta(hours=1)
 
 
 class Scorer(Protocol):
-    """Scores a window; `observability.evidently_scores.score_window` is one."""
+    """Scores a window; `observability.monitors.evidently_scores.score_window` is one."""
 
     def __call__(
         self,

@@ -15,7 +15,7 @@ from controlplane.loop.outbox import publish
 from controlplane.loop.promoting import reconcile_rollouts
 from controlplane.loop.running import reconcile_runs
 from controlplane.loop.work import Work
-from observability.spool import SpoolError
+from observability.spool.writer import SpoolError
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bundle.home import Home
-from observability.spool import SpoolWriter
+from observability.spool.writer import SpoolWriter
 
 NAME: Final = "controlplane"
 SYNC_SECONDS: Final = 30.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from observability.embedded.store import ParquetLogStore
 from observability.events import PredictionEvent
-from observability.parquet_store import ParquetLogStore
 from observability.ports import LogStore, Span
 from observability.windows import Cursor
 from tests.event_samples import MODEL, START, at, decision, label, prediction

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from bundle.home import Home
-from observability.parquet_store import ParquetLogStore
+from observability.embedded.store import ParquetLogStore
 from observability.windows import EPOCH
 from recipes.tweets.generator import generate, write_csv
 from tests.serving_harness import free_port, wait_until

@@ -11,10 +11,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bundle.signature import Feature, RawField, Signature
-from observability.evidently_scores import error_metrics, score_window
-from observability.monitors import DriftSettings, WindowVerdict
+from observability.monitors.evidently_scores import error_metrics, score_window
+from observability.monitors.reference import Reference
+from observability.monitors.verdicts import DriftSettings, WindowVerdict
 from observability.ports import Sample
-from observability.reference import Reference
 
 NUMERIC = [f"n{i}" for i in range(8)]
 TEXT = [f"c{i}" for i in range(4)]

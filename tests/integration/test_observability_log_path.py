@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from observability.dead_letters import DeadLetters
-from observability.ledger import ledger
-from observability.parquet_store import ParquetLogStore
-from observability.shipper import Shipper
-from observability.spool_reader import SpoolReader
+from observability.embedded.store import ParquetLogStore
+from observability.spool.dead_letters import DeadLetters
+from observability.spool.ledger import ledger
+from observability.spool.reader import SpoolReader
+from observability.spool.shipper import Shipper
 from tests.event_samples import MODEL, START
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ ROUNDS = 10
 WRITER = """
 import os, random, sys, uuid
 from pathlib import Path
-from observability.spool import SpoolWriter
+from observability.spool.writer import SpoolWriter
 from observability.ids import new_id
 root, seed = Path(sys.argv[1]), int(sys.argv[2])
 rng = random.Random(seed)
@@ -54,10 +54,10 @@ with SpoolWriter(root / "spool" / "serving-0", segment_bytes=60_000) as writer:
 SHIPPER = """
 import sys, threading
 from pathlib import Path
-from observability.dead_letters import DeadLetters
-from observability.parquet_store import ParquetLogStore
-from observability.shipper import Shipper
-from observability.spool_reader import SpoolReader
+from observability.spool.dead_letters import DeadLetters
+from observability.embedded.store import ParquetLogStore
+from observability.spool.shipper import Shipper
+from observability.spool.reader import SpoolReader
 root = Path(sys.argv[1])
 store = ParquetLogStore(root / "logs", small_segments=4)
 shipper = Shipper(SpoolReader(root / "spool"), store, DeadLetters(root / "dead"), batch_lines=150)

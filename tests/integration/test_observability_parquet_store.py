@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from observability.parquet_store import ParquetLogStore
-from observability.parquet_writer import LogStoreTaken
+from observability.embedded.store import ParquetLogStore
+from observability.embedded.writer import LogStoreTaken
 from observability.ports import LogStoreUnavailable, Span
 from observability.windows import Cursor
 from tests.event_samples import MODEL, START, at, label, prediction
@@ -41,7 +41,7 @@ def test_a_reader_in_another_process_sees_what_was_appended(tmp_path):
     store = ParquetLogStore(tmp_path)
     store.append([prediction(i, f"p{i}") for i in range(3)])
     script = (
-        "import sys\nfrom pathlib import Path\nfrom observability.parquet_store import ParquetLogStore\n"
+        "import sys\nfrom pathlib import Path\nfrom observability.embedded.store import ParquetLogStore\n"
         "store = ParquetLogStore(Path(sys.argv[1]))\n"
         "for _ in sys.stdin: print(store.watermark('default/tweets').second, flush=True)\n"
     )
@@ -139,7 +139,7 @@ def test_a_store_that_cannot_be_written_says_try_again(tmp_path):
 
 def test_a_killed_writer_leaves_no_event_twice_and_no_half_append(tmp_path):
     script = (
-        "import sys\nfrom pathlib import Path\nfrom observability.parquet_store import ParquetLogStore\n"
+        "import sys\nfrom pathlib import Path\nfrom observability.embedded.store import ParquetLogStore\n"
         "from tests.event_samples import prediction\n"
         "store = ParquetLogStore(Path(sys.argv[1]), small_segments=3)\n"
         "print('ready', flush=True)\n"

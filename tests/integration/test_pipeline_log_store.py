@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 
+from observability.embedded.store import ParquetLogStore
 from observability.events import LabelEvent, PredictionEvent
 from observability.ids import new_id, sample_key
-from observability.parquet_store import ParquetLogStore
 from pipeline.batches import Layers
 from pipeline.contract.specfile import read_recipe
 from pipeline.served import ingest_served

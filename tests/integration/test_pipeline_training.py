@@ -21,7 +21,7 @@ from bundle.columns import raw_columns
 from bundle.home import Home
 from bundle.manifest import Manifest
 from bundle.scorer import Scorer
-from observability.reference import Reference
+from observability.monitors.reference import Reference
 from pipeline.contract.specfile import read_recipe
 from pipeline.contract.training import Made, TrainingReport, TrainingRequest
 from recipes.tweets.generator import generate, write_csv

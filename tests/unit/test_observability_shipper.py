@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from observability import shipper as shipper_module
-from observability.dead_letters import DeadLetter, DeadLetters
 from observability.events import Event
-from observability.ledger import ledger
 from observability.ports import LogStoreUnavailable, Refusal
-from observability.shipper import PoisonWindow, Shipped, Shipper, TooMuchPoison
-from observability.spool import SpoolWriter, segments_of
-from observability.spool_reader import SpoolLine, SpoolReader
+from observability.spool import shipper as shipper_module
+from observability.spool.dead_letters import DeadLetter, DeadLetters
+from observability.spool.ledger import ledger
+from observability.spool.reader import SpoolLine, SpoolReader
+from observability.spool.shipper import PoisonWindow, Shipped, Shipper, TooMuchPoison
+from observability.spool.writer import SpoolWriter, segments_of
 from tests.event_samples import label, prediction
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from observability import spool as spool_module
-from observability.ledger import Ledger, ledger
-from observability.spool import SpoolError, SpoolFull, SpoolTaken, SpoolWriter, segments_of
-from observability.spool_reader import SpoolReader
+from observability.spool import writer as spool_module
+from observability.spool.ledger import Ledger, ledger
+from observability.spool.reader import SpoolReader
+from observability.spool.writer import SpoolError, SpoolFull, SpoolTaken, SpoolWriter, segments_of
 
 
 def lines(*numbers: int) -> list[bytes]:

@@ -17,7 +17,7 @@ from bundle.columns import Columns
 from bundle.scorer import Scorer
 from observability.events import LabelEvent, PredictionEvent, parse
 from observability.ids import new_id, sample_key
-from observability.spool import SpoolWriter
+from observability.spool.writer import SpoolWriter
 from serving.desired import Wanted
 from serving.reporting import Answered, label_lines, prediction_lines, spool_predictions
 from serving.requests import Truth

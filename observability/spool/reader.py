@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from observability.durable import is_locked, lock_file, replace_durably, sync_folder
-from observability.spool import LOCK_NAME, SpoolTaken, segments_of
-from observability.spool_offsets import OFFSETS_NAME, SpoolOffsets, read_offsets
+from observability.spool.offsets import OFFSETS_NAME, SpoolOffsets, read_offsets
+from observability.spool.writer import LOCK_NAME, SpoolTaken, segments_of
 
 _CHUNK: Final = 4 << 20
 

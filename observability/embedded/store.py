@@ -15,11 +15,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from observability import parquet_queries as queries
 from observability.clock import Clock, SystemClock
-from observability.events import Event
-from observability.parquet_manifest import LogSegment, ManifestFile
-from observability.parquet_tables import (
+from observability.embedded import queries
+from observability.embedded.manifest import LogSegment, ManifestFile
+from observability.embedded.tables import (
     SCHEMAS,
     TableName,
     event_of,
@@ -29,7 +28,8 @@ from observability.parquet_tables import (
     refusal_reason,
     table_of,
 )
-from observability.parquet_writer import SegmentWriter
+from observability.embedded.writer import SegmentWriter
+from observability.events import Event
 from observability.ports import LogStoreUnavailable, Paired, Refusal, Sample, Span
 from observability.windows import Cursor
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from bundle.signature import Frozen
-from observability.spool_offsets import SpoolOffsets, read_offsets
-from observability.spool_reader import lines_of, open_and_closed, writer_folders
+from observability.spool.offsets import SpoolOffsets, read_offsets
+from observability.spool.reader import lines_of, open_and_closed, writer_folders
 
 _ATTEMPTS: Final = 5
 

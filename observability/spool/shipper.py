@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from observability.dead_letters import DeadLetter, DeadLetters
 from observability.events import Event, EventRefused, LabelEvent, parse
 from observability.ports import LogStore, LogStoreUnavailable
-from observability.spool_reader import SpoolLine, SpoolReader
+from observability.spool.dead_letters import DeadLetter, DeadLetters
+from observability.spool.reader import SpoolLine, SpoolReader
 
 LOG: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.25

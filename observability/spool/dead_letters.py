@@ -12,7 +12,7 @@ import orjson
 
 from bundle.signature import Frozen
 from observability.durable import sync_folder, write_fully
-from observability.spool_reader import SpoolLine
+from observability.spool.reader import SpoolLine
 
 
 class DeadLetter(Frozen):

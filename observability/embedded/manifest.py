@@ -10,7 +10,7 @@ import pydantic
 
 from bundle.signature import Frozen
 from observability.durable import replace_durably
-from observability.parquet_tables import TableName
+from observability.embedded.tables import TableName
 
 
 class LogSegment(Frozen):

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from observability.clock import Clock
 from observability.durable import lock_file, sync_folder
+from observability.embedded.manifest import LogManifest, LogSegment, ManifestFile
+from observability.embedded.tables import SCHEMAS, TableName, rows_table
 from observability.events import Event
 from observability.ids import new_id
-from observability.parquet_manifest import LogManifest, LogSegment, ManifestFile
-from observability.parquet_tables import SCHEMAS, TableName, rows_table
 from observability.ports import LogStoreUnavailable
 
 #: events by table and model, then by id

@@ -33,7 +33,9 @@ from evidently.metrics import (
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
 from bundle.signature import Feature, Signature
-from observability.monitors import (
+from observability.monitors.pooling import ColumnPair, chance_threshold, numeric_pair, paired
+from observability.monitors.reference import Reference
+from observability.monitors.verdicts import (
     DriftSettings,
     DriftVerdict,
     ErrorMetrics,
@@ -42,9 +44,7 @@ from observability.monitors import (
     QualityVerdict,
     WindowVerdict,
 )
-from observability.pooling import ColumnPair, chance_threshold, numeric_pair, paired
 from observability.ports import Sample
-from observability.reference import Reference
 
 #: what a report is known to raise on data that it cannot take
 _REFUSALS: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)

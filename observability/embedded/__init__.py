@@ -1,0 +1,1 @@
+"""The embedded log store: Parquet segments, a manifest, and DuckDB."""

@@ -1,0 +1,1 @@
+"""What a monitor says of a window, and what it compares it with."""
