@@ -34,7 +34,7 @@ from controlplane.notifying.deliverer import Deliverer
 from controlplane.replayclock import clock_for
 from controlplane.settings import Settings
 from controlplane.store import Store, open_engine
-from observability.embedded.store import ParquetLogStore
+from observability.logstores import open_log_store
 from observability.settings import Settings as ShippingSettings
 from observability.spool.dead_letters import DeadLetters
 from observability.spool.reader import SpoolReader
@@ -97,7 +97,7 @@ def run_monitor(settings: Settings) -> None:
     store = Store(open_engine(settings.database, settings.migrate == "start"))
     watch = Watch(
         store=store,
-        logs=ParquetLogStore(home.log_store),
+        logs=open_log_store(home.log_store, ShippingSettings()),
         blobs=BlobStore(home.blobs),
         clock=clock_for(settings, store),
         score=score_window,
@@ -114,7 +114,7 @@ def run_shipper(settings: Settings) -> None:
     home, shipping = settings.folders, ShippingSettings()
     shipper = Shipper(
         SpoolReader(home.spool),
-        ParquetLogStore(home.log_store),
+        open_log_store(home.log_store, shipping),
         DeadLetters(home.dead_letters),
         batch_lines=shipping.batch_lines,
         poison=PoisonWindow(share=shipping.poison_share),

@@ -1,4 +1,7 @@
-"""The event schema. It grows by addition only: a reader may meet events of any age."""
+"""The event schema. It grows by addition only: a reader may meet events of any age.
+
+These are the events as code sees them; how they are written to the spool and indexed is in `documents`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
+import orjson
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from bundle.signature import Frozen, ModelId
 from observability.clock import aware
+from observability.documents import NotADocument, document_of, event_fields
 
 Instant = Annotated[datetime, AfterValidator(aware)]
 Role = Literal["production", "shadow", "canary"]
 ControlKind = Literal[
-    "verdict", "decision", "firing", "run", "gate", "rollout", "promotion", "rollback", "hold", "alert"
+    "verdict", "drift", "decision", "firing", "run", "gate", "rollout", "promotion", "rollback", "hold", "alert"
 ]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 Scalar: TypeAlias = float | int | bool | str | None
 
 
@@ -52,6 +58,8 @@ class PredictionEvent(Frozen):
     #: after the privacy filter
     raw: Mapping[str, Scalar]
     features: Mapping[str, Scalar]
+    #: of the HTTP request that asked, as its caller or serving named it
+    request_id: str | None = Field(default=None, max_length=128)
 
 
 class LabelEvent(Frozen):
@@ -80,15 +88,47 @@ class ControlEvent(Frozen):
     body: Mapping[str, Any]
 
 
-Event: TypeAlias = PredictionEvent | LabelEvent | ControlEvent
+class ServiceEvent(Frozen):
+    """One line of a process's log."""
+
+    kind: Literal["service"] = "service"
+    schema_version: int = 1
+    id: str = Field(min_length=1, max_length=64)
+    #: the model that the line is about; empty where it is about none
+    model: ModelId | Literal[""] = ""
+    event_time: Instant
+    observed_time: Instant
+    #: control, monitor, shipper or serving
+    service: str = Field(min_length=1, max_length=64)
+    level: Level
+    logger: str
+    message: str
+    host: str = ""
+    process_id: int = 0
+    request_id: str | None = Field(default=None, max_length=128)
+    error_type: str | None = None
+    error_message: str | None = None
+    stack_trace: str | None = None
+
+
+Event: TypeAlias = PredictionEvent | LabelEvent | ControlEvent | ServiceEvent
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
 def parse(line: bytes) -> Event:
     """The event in one spool line. Raises EventRefused naming the first field that is wrong."""
     try:
-        return _EVENT.validate_json(line)
+        return _EVENT.validate_python(event_fields(orjson.loads(line)))
+    except orjson.JSONDecodeError as error:
+        raise EventRefused(f"event: not JSON: {error}") from error
+    except NotADocument as error:
+        raise EventRefused(str(error)) from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise EventRefused(f"{place or 'event'}: {first['msg']}") from error
+
+
+def line_of(event: Event) -> bytes:
+    """The event as one spool line."""
+    return orjson.dumps(document_of(event.model_dump()))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import pandas as pd
 
 from observability.events import Event
-from observability.windows import Cursor
+from observability.rollups import Rollup
+from observability.windows import Cursor, Segment
+
+#: predictions up to which labels are counted one by one
+EXACT_LABELS: Final = 50_000
 
 
 @dataclass(frozen=True)
@@ -23,22 +27,28 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Span:
-    """A model's predictions between two cursors, after < prediction <= until; of one version, or of all."""
+    """A model's production predictions between two cursors, after < prediction <= until.
+
+    Of one version, or of all; of one segment, or of all.
+    """
 
     model: str
     version: int | None
     after: Cursor
     until: Cursor
+    segment: Segment | None = None
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The predictions of a span with the k smallest sample keys, and what is exact about the whole span."""
+    """The predictions of a span with the k smallest sample keys, and how many the whole span holds."""
 
     #: one row a prediction: id, event_time, version, score, prediction, label (NaN where there is none), then
     #: the feature columns; in the order of the sample keys
     frame: pd.DataFrame
+    #: predictions of the span, exact
     rows: int
+    #: of these, those with a label; where the sample is not the whole span: the sample's share of all rows
     labelled: int
 
 
@@ -67,7 +77,10 @@ class LogStoreUnavailable(RuntimeError):
 
 
 class LogStore(Protocol):
-    """Remembers events and hands out windows of them.
+    """Remembers events and hands out windows of them, at a cost that does not grow with what it holds.
+
+    What a question reads is bounded by k, and by how many minutes (rollups) or files the span touches; never by its
+    predictions: samples are found by their keys, counts come from rollups.
 
     A row of the role `canary` is the answer of a challenger that is not yet promoted. It is the truth of what callers
     were told, so retraining learns from it; windows leave it out, because a monitor watches the version in production,
@@ -97,11 +110,22 @@ class LogStore(Protocol):
         ...
 
     def sample(self, span: Span, k: int) -> Sample:
-        """At most k production predictions of the span, each with its latest label."""
+        """At most k predictions of the span, each with its latest label."""
+        ...
+
+    def rollup(self, span: Span) -> Rollup:
+        """What is exact about the span's predictions: how many, missing values by feature, latencies.
+
+        A span of a segment is counted like any other; its missing values and latencies are those of its predictions.
+        """
         ...
 
     def labelled_after(self, model: str, event_time: datetime) -> int:
-        """How many answered predictions later than event_time have a label, canary answers among them."""
+        """How many answered predictions later than event_time have a label, canary answers among them.
+
+        Exact up to EXACT_LABELS such predictions; beyond, counted on those with the smallest sample keys and scaled up
+        (a relative standard error below 1 %).
+        """
         ...
 
     def compare(self, model: str, champion: int, challenger: int, since: datetime, k: int) -> Paired:

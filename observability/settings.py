@@ -1,15 +1,34 @@
-"""Settings of the spool, the shipper and the embedded log store: OBSERVABILITY_* in the environment."""
+"""Settings of the spool, the shipper and the log store: OBSERVABILITY_* in the environment."""
 
 from __future__ import annotations
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from observability.durations import Duration
+
+
+def _words(said: object) -> object:
+    return tuple(word.strip() for word in said.split(",") if word.strip()) if isinstance(said, str) else said
+
+
+def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    for url in value:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is not the URL of a node: write http:// or https://, host and port")
+    return value
 
 
 class Settings(BaseSettings):
     """Read once where a process starts, then passed on."""
 
-    model_config = SettingsConfigDict(env_prefix="OBSERVABILITY_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="OBSERVABILITY_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     #: what one writer may spool before it refuses
     spool_quota_bytes: int = Field(default=1 << 30, ge=1 << 20)
@@ -17,3 +36,23 @@ class Settings(BaseSettings):
     batch_lines: int = Field(default=5_000, ge=1, le=100_000)
     #: share of refused lines among the last 1,000 at which shipping stops
     poison_share: float = Field(default=0.05, gt=0, le=1)
+    #: where events are remembered: files below the data folder, or Elasticsearch
+    store: Literal["embedded", "elasticsearch"] = "embedded"
+    #: nodes of Elasticsearch, with commas
+    elasticsearch_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), AfterValidator(_addresses)] = ()
+    #: an API key with the privileges that docs/operations.md names; none for a cluster without security
+    elasticsearch_api_key: SecretStr | None = None
+    #: certificate of the authority that signed those of the nodes; the system's where none is given
+    elasticsearch_ca_cert: Path | None = None
+    #: the last part of the names of all data streams, so that installations can share a cluster
+    namespace: str = Field(default="default", pattern="^[a-z0-9_]{1,64}$")
+    #: how long predictions and labels are kept
+    retention: Duration = timedelta(days=400)
+    #: how long lines of the processes' own logs are kept
+    service_retention: Duration = timedelta(days=30)
+
+    @model_validator(mode="after")
+    def _store_has_an_address(self) -> Settings:
+        if self.store == "elasticsearch" and not self.elasticsearch_urls:
+            raise ValueError("elasticsearch_urls: name the nodes of the Elasticsearch to use")
+        return self

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from bundle.signature import Frozen
 from observability.durations import Duration
@@ -46,7 +46,33 @@ class TimeWindows(Frozen):
     every: Annotated[Duration, AfterValidator(_positive)]
 
 
-WindowSpec = Annotated[CountWindows | TimeWindows, Field(discriminator="kind")]
+class SlidingWindows(Frozen):
+    """Windows of a fixed length, one at each step, aligned to the Unix epoch in UTC: they overlap."""
+
+    kind: Literal["sliding"]
+    length: Annotated[Duration, AfterValidator(_positive)]
+    step: Annotated[Duration, AfterValidator(_positive)]
+
+    @model_validator(mode="after")
+    def _steps_fill_the_length(self) -> SlidingWindows:
+        if self.length % self.step:
+            raise ValueError("length: must be a whole number of steps, so that every prediction is seen equally often")
+        return self
+
+
+WindowSpec = Annotated[CountWindows | TimeWindows | SlidingWindows, Field(discriminator="kind")]
+
+
+class Segment(NamedTuple):
+    """The predictions whose categorical feature has this value."""
+
+    feature: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        """As it stands in window ids, verdicts and pages, such as `carrier=AA`."""
+        return f"{self.feature}={self.value}"
 
 
 class Window(Frozen):
@@ -59,6 +85,8 @@ class Window(Frozen):
     until: Cursor
     #: of the monitor's declaration: another declaration makes other windows
     spec_digest: str
+    #: the name of the segment that is looked at; all of the version's predictions where it is empty
+    segment: str = ""
 
     @property
     def id(self) -> str:
@@ -67,6 +95,7 @@ class Window(Frozen):
             *(self.model, str(self.version), self.monitor, self.spec_digest),
             *(self.after.event_time.isoformat(), self.after.id),
             *(self.until.event_time.isoformat(), self.until.id),
+            *((self.segment,) if self.segment else ()),
         )
         return "w-" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
 

@@ -19,6 +19,8 @@ from bundle.home import Home
 from bundle.manifest import FEATURES, MODEL, Manifest
 from bundle.recipe import Recipe, load_function
 from bundle.scorer import Scorer
+from observability.logstores import open_log_store
+from observability.settings import Settings as LogSettings
 from pipeline.batches import Batch, Layers
 from pipeline.contract.training import DatasetManifest, Made, Parity, Phase, TrainingRequest
 from pipeline.dataset import Dataset, check_train, make_dataset
@@ -173,12 +175,8 @@ class _Run:
 
     def _ingest(self) -> None:
         self.progress("ingest", "reading what was served")
-        if not self.home.log_store.exists():
-            return
-        from observability.embedded.store import ParquetLogStore
-
-        spec = self.request.spec
-        store, key = ParquetLogStore(self.home.log_store), privacy_key(self.home, spec)
+        spec, key = self.request.spec, privacy_key(self.home, self.request.spec)
+        store = open_log_store(self.home.log_store, LogSettings())
         ingest_served(self._layers, spec, store, key, self.settings.served_overlap)
 
     @cached_property

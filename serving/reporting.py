@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from observability.documents import document_of, prediction_document
 from observability.ids import new_id, sample_key
 from observability.spool.writer import SpoolFull, SpoolWriter
 from serving.requests import Truth
@@ -49,17 +50,19 @@ def prediction_lines(batch: Answered, ids: Sequence[str]) -> list[bytes]:
     }
     return [
         orjson.dumps(
-            {
-                **same,
-                "id": ids[row],
-                "event_time": times[row],
-                "sample_key": sample_key(ids[row]),
-                "score": given.scores[row],
-                "prediction": given.predictions[row],
-                "raw": given.raw[row],
-                "features": dict(zip(names, values, strict=True)),
-                **rivals[row],
-            }
+            prediction_document(
+                {
+                    **same,
+                    "id": ids[row],
+                    "event_time": times[row],
+                    "sample_key": sample_key(ids[row]),
+                    "score": given.scores[row],
+                    "prediction": given.predictions[row],
+                    "raw": given.raw[row],
+                    "features": dict(zip(names, values, strict=True)),
+                    **rivals[row],
+                }
+            )
         )
         for row, values in enumerate(features)
     ]
@@ -83,17 +86,19 @@ def label_lines(model: str, truths: Sequence[Truth], observed: datetime) -> list
     """One spool line a label; its sample key is the prediction's, so both are sampled or neither is."""
     return [
         orjson.dumps(
-            {
-                "kind": "label",
-                "schema_version": 1,
-                "id": new_id(),
-                "model": model,
-                "prediction_id": truth.prediction_id,
-                "label": truth.label,
-                "label_time": truth.label_time,
-                "observed_time": observed,
-                "sample_key": sample_key(truth.prediction_id),
-            }
+            document_of(
+                {
+                    "kind": "label",
+                    "schema_version": 1,
+                    "id": new_id(),
+                    "model": model,
+                    "prediction_id": truth.prediction_id,
+                    "label": truth.label,
+                    "label_time": truth.label_time,
+                    "observed_time": observed,
+                    "sample_key": sample_key(truth.prediction_id),
+                }
+            )
         )
         for truth in truths
     ]

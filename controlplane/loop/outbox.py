@@ -10,7 +10,7 @@ from typing import Protocol
 
 from controlplane.store import Store
 from controlplane.tables import OutboxEntry
-from observability.events import ControlEvent
+from observability.events import ControlEvent, line_of
 
 
 class DurableLines(Protocol):
@@ -41,4 +41,4 @@ def _line(entry: OutboxEntry) -> bytes:
             "body": entry.body,
         }
     )
-    return event.model_dump_json().encode()
+    return line_of(event)

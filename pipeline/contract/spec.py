@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
 from observability.durations import Duration
+from observability.events import Instant
 from observability.windows import WindowSpec
 from pipeline.contract.promotionspec import Gate, RolloutPlan
 from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
@@ -94,12 +95,74 @@ class DriftCheck(Frozen):
     top_categories: int = Field(default=20, ge=2, le=200)
 
 
+class Segments(Frozen):
+    """Parts of the traffic that are looked at on their own, each with a sample of its own: a rare one is not lost."""
+
+    #: a categorical feature
+    feature: ColumnName
+    #: its values, each a segment
+    values: tuple[str, ...] = Field(min_length=1, max_length=50)
+    #: predictions of a window and segment that are looked at
+    sample: int = Field(default=2_000, ge=100)
+
+
+class TrainingReference(Frozen):
+    """A window is compared with the rows that its version was trained on."""
+
+    kind: Literal["training"] = "training"
+
+
+class PinnedReference(Frozen):
+    """A window is compared with a span of the past that a person chose."""
+
+    kind: Literal["pinned"]
+    #: event time, inclusive
+    start: Instant
+    #: event time, exclusive
+    end: Instant
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> PinnedReference:
+        if self.end <= self.start:
+            raise ValueError("end: must be later than start")
+        return self
+
+
+class SeasonalReference(Frozen):
+    """A window is compared with the same hours of the days or weeks before: what a season does is no drift."""
+
+    kind: Literal["seasonal"]
+    #: how long a season is: 1d for the hours of a day, 7d for those of a week
+    period: Duration = timedelta(days=7)
+    #: how many seasons before
+    seasons: int = Field(default=4, ge=1, le=52)
+
+
+class TrailingReference(Frozen):
+    """A window is compared with what came directly before: sudden change alarms, slow change does not."""
+
+    kind: Literal["trailing"]
+    length: Duration
+
+
+ReferenceSpec = Annotated[
+    TrainingReference | PinnedReference | SeasonalReference | TrailingReference, Field(discriminator="kind")
+]
+
+
 class Monitor(Frozen):
     """Which windows are looked at, and how."""
 
     name: Name
-    #: by count or by time
+    #: by count, by time, or sliding
     window: WindowSpec
+    #: how far event times may lag behind the newest before a window is cut without them; what comes later is
+    #: counted, and seen when the window is scored again
+    lateness: Duration = timedelta(0)
+    #: what a window's features and scores are compared with
+    reference: ReferenceSpec = TrainingReference()
+    #: parts of the traffic that are looked at on their own too
+    segments: tuple[Segments, ...] = ()
     #: predictions of a window that are looked at, those with the smallest sample keys
     sample: int = Field(default=5_000, ge=100)
     #: fewer labels than this give no error metrics
@@ -164,6 +227,16 @@ class ModelSpec(Frozen):
                 raise ValueError(f"rule {rule.name}: there is no monitor {rule.monitor!r}")
             if isinstance(rule, NoveltyRule) and (unknown := sorted(set(rule.features) - features)):
                 raise ValueError(f"rule {rule.name}: there is no feature {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _segments_are_categories(self) -> ModelSpec:
+        types = {feature.name: feature.type for feature in self.features}
+        for monitor in self.monitors:
+            for each in monitor.segments:
+                if types.get(each.feature) != "categorical":
+                    told = types.get(each.feature, "no feature")
+                    raise ValueError(f"monitor {monitor.name}: segments: {each.feature} is {told}, not categorical")
         return self
 
     @model_validator(mode="after")

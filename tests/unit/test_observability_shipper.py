@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from observability.events import Event
+from observability.events import Event, line_of
 from observability.ports import LogStoreUnavailable, Refusal
 from observability.spool import shipper as shipper_module
 from observability.spool.dead_letters import DeadLetter, DeadLetters
@@ -55,7 +55,7 @@ class Log:
 
     def write(self, *lines: bytes | Event) -> None:
         with SpoolWriter(self.spool / "serving-0") as writer:
-            writer.write([x if isinstance(x, bytes) else x.model_dump_json().encode() for x in lines])
+            writer.write([x if isinstance(x, bytes) else line_of(x) for x in lines])
 
     def account(self) -> tuple[int, int, int, int]:
         book = ledger(self.spool)
@@ -76,14 +76,14 @@ def test_events_reach_the_store_and_poison_the_dead_letters_with_the_reason(log)
     letters = list(log.letters)
     assert [letter.data for letter in letters] == [b"{not json", b"\xff\xfe", b"", b'{"kind":"prediction","id":"x"}']
     assert letters[1].base64 is not None
-    assert "model" in letters[3].reason
+    assert "event.dataset" in letters[3].reason
     assert {letter.writer for letter in letters} == {"serving-0"}
     assert [letter.offset for letter in letters] == sorted(letter.offset for letter in letters)
     assert log.account() == (6, 2, 4, 0)
 
 
 def test_an_unknown_field_or_kind_is_poison(log):
-    extra = prediction(1).model_dump_json().encode().replace(b'"version":1', b'"version":1,"password":"x"')
+    extra = line_of(prediction(1)).replace(b'"version":1', b'"version":1,"password":"x"')
     log.write(extra, extra.replace(b'"kind":"prediction"', b'"kind":"spell"'))
     assert log.shipper.ship_once() == Shipped(indexed=0, dead_lettered=2)
 
@@ -101,7 +101,7 @@ def test_an_event_from_the_future_is_poison_and_one_from_the_past_is_not(log):
 
 
 def test_an_instant_beyond_the_calendar_is_poison_and_no_crash(log):
-    line = prediction(1).model_dump_json().encode()
+    line = line_of(prediction(1))
     log.write(line.replace(b"2021-01-16T10:00:01Z", b"0001-01-01T00:00:00+14:00"))
     assert log.shipper.ship_once() == Shipped(indexed=0, dead_lettered=1)
 
@@ -194,7 +194,7 @@ def test_half_a_dead_letter_of_a_killed_shipper_is_written_anew(tmp_path):
     one, two = (DeadLetter.of(SpoolLine("w", "s.jsonl", n, b"x"), "why") for n in (0, 2))
     letters.add([one])
     with (tmp_path / "w" / "s.jsonl").open("ab") as file:
-        file.write(two.model_dump_json().encode()[:20])
+        file.write(line_of(two)[:20])
     letters.add([one, two])
     assert list(letters) == [one, two]
 

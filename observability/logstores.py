@@ -1,0 +1,19 @@
+"""The log store that the settings name: the one place where an adapter is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from observability.ports import LogStore
+from observability.settings import Settings
+
+
+def open_log_store(folder: Path, settings: Settings) -> LogStore:
+    """The log store of an installation; `folder` is where an embedded one keeps its files."""
+    if settings.store == "elasticsearch":
+        from observability.elastic.store import ElasticLogStore
+
+        return ElasticLogStore.connect(settings)
+    from observability.embedded.store import ParquetLogStore
+
+    return ParquetLogStore(folder)
