@@ -10,6 +10,7 @@ _SPAN: Final = """
         AND event_time BETWEEN $after_time AND $until_time
         AND (event_time > $after_time OR id > $after_id)
         AND (event_time < $until_time OR id <= $until_id)
+        AND ($feature IS NULL OR json_extract_string(features, $feature) = $value)
 """
 
 #: the prediction at a place behind a cursor
@@ -29,6 +30,9 @@ COUNTS: Final = """
         (SELECT count(*) FROM span) AS rows,
         (SELECT count(*) FROM span WHERE id IN (SELECT prediction_id FROM {labels})) AS labelled
 """.replace("{span}", _SPAN)
+
+#: what a rollup of a span counts
+ROLLUP_ROWS: Final = "SELECT latency_ms, features {span}".replace("{span}", _SPAN)
 
 #: the predictions of a span with the k smallest sample keys, each with its latest label: by label time (a
 #: label's event time), then by arrival, then by id
@@ -107,4 +111,5 @@ NEWEST: Final = {
     "predictions": "SELECT * FROM {predictions} ORDER BY observed_time DESC, id DESC LIMIT $limit",
     "labels": "SELECT * FROM {labels} ORDER BY observed_time DESC, id DESC LIMIT $limit",
     "control": "SELECT * FROM {control} WHERE kind = $kind ORDER BY observed_time DESC, id DESC LIMIT $limit",
+    "service": "SELECT * FROM {service} ORDER BY observed_time DESC, id DESC LIMIT $limit",
 }

@@ -6,12 +6,14 @@ reader asks the segments that the manifest names, and reads the manifest again w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import orjson
 import pandas as pd
 import pyarrow as pa
 
@@ -31,6 +33,7 @@ from observability.embedded.tables import (
 from observability.embedded.writer import SegmentWriter
 from observability.events import Event
 from observability.ports import LogStoreUnavailable, Paired, Refusal, Sample, Span
+from observability.rollups import LatencySketch, Rollup
 from observability.windows import Cursor
 
 _ATTEMPTS: Final = 4
@@ -101,14 +104,13 @@ class ParquetLogStore:
         return Cursor(instant_of(rows[0]["event_time"]), rows[0]["id"]) if rows else None
 
     def sample(self, span: Span, k: int) -> Sample:
-        after_time, until_time = microseconds(span.after.event_time), microseconds(span.until.event_time)
-        values = {
-            "version": span.version, "after_time": after_time, "after_id": span.after.id,
-            "until_time": until_time, "until_id": span.until.id,
-        }  # fmt: skip
-        exact = self._ask(span.model, queries.COUNTS, values, after_time, until_time).to_pylist()[0]
-        rows = self._ask(span.model, queries.SAMPLE, values | {"k": k}, after_time, until_time)
+        exact = self._ask_span(span, queries.COUNTS).to_pylist()[0]
+        rows = self._ask_span(span, queries.SAMPLE, k=k)
         return Sample(frame=_sample_frame(rows), rows=exact["rows"], labelled=exact["labelled"])
+
+    def rollup(self, span: Span) -> Rollup:
+        rows = self._ask_span(span, queries.ROLLUP_ROWS)
+        return rollup_of(rows["latency_ms"].to_pylist(), rows["features"].to_pylist())
 
     def labelled_after(self, model: str, event_time: datetime) -> int:
         time = microseconds(event_time)
@@ -144,6 +146,16 @@ class ParquetLogStore:
         rows = self._ask(model, queries.NEWEST[table], values).to_pylist()
         return [event_of(table, model, {"kind": kind} | row) for row in rows]
 
+    def _ask_span(self, span: Span, query: str, **values: int) -> pa.Table:
+        after_time, until_time = microseconds(span.after.event_time), microseconds(span.until.event_time)
+        segment = span.segment
+        bounds = {
+            "version": span.version, "after_time": after_time, "after_id": span.after.id,
+            "until_time": until_time, "until_id": span.until.id,
+            "feature": f'$."{segment.feature}"' if segment else None, "value": segment.value if segment else None,
+        }  # fmt: skip
+        return self._ask(span.model, query, bounds | values, after_time, until_time)
+
     def _ask(
         self,
         model: str,
@@ -163,9 +175,9 @@ class ParquetLogStore:
                 and (time_until is None or segment.first_event_time <= time_until)
                 and (observed_from is None or segment.last_observed_time >= observed_from)
             ]
-            sources = {"labels": manifest.of("labels", model), "control": manifest.of("control", model)}
+            sources = {table: manifest.of(table, model) for table in SCHEMAS} | {"predictions": predictions}
             try:
-                return self._run(query, {**sources, "predictions": predictions}, values)
+                return self._run(query, sources, values)
             except duckdb.IOException as error:  # merged and deleted since: the manifest has its successor
                 if attempt == _ATTEMPTS - 1:
                     raise LogStoreUnavailable(f"the log store cannot be read: {error}") from error
@@ -183,7 +195,7 @@ class ParquetLogStore:
             if rows.num_rows:
                 yield rows
 
-    def _run(self, query: str, sources: dict[str, list[LogSegment]], values: dict[str, Any]) -> pa.Table:
+    def _run(self, query: str, sources: Mapping[TableName, list[LogSegment]], values: dict[str, Any]) -> pa.Table:
         for table in SCHEMAS:
             if "{" + table + "}" not in query:
                 continue
@@ -211,3 +223,12 @@ def _sample_frame(rows: pa.Table) -> pd.DataFrame:
     }
     features = json_columns(rows["features"].to_pylist())
     return pd.DataFrame(fixed | {name: column for name, column in features.items() if name not in fixed})
+
+
+def rollup_of(latencies: list[float], features: list[str]) -> Rollup:
+    """The rollup of predictions, given their latencies and features; empty text is a missing value too."""
+    present: Counter[str] = Counter()
+    for row in map(orjson.loads, features):
+        present.update({name: value is not None and value != "" for name, value in row.items()})
+    missing = {name: len(features) - count for name, count in present.items() if count < len(features)}
+    return Rollup(len(features), missing, LatencySketch.of(latencies))

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, TypeAlias
 import orjson
 import pyarrow as pa
 
-from observability.events import ControlEvent, Event, LabelEvent, PredictionEvent
+from observability.events import ControlEvent, Event, LabelEvent, PredictionEvent, ServiceEvent
 from observability.windows import EPOCH
 
-TableName: TypeAlias = Literal["predictions", "labels", "control"]
+TableName: TypeAlias = Literal["predictions", "labels", "control", "service"]
 _COMMON: Final = {
     "id": pa.string(), "event_time": pa.int64(), "observed_time": pa.int64(), "schema_version": pa.int64(),
 }  # fmt: skip
@@ -28,6 +28,7 @@ SCHEMAS: Final[Mapping[TableName, pa.Schema]] = {
             # later additions: a segment written before them lacks the columns and is read as if they were null
             "score_ms": pa.float64(),
             "rival_version": pa.int64(), "rival_score": pa.float64(), "rival_ms": pa.float64(),
+            "request_id": pa.string(),
         }
     ),
     "labels": pa.schema(
@@ -42,7 +43,16 @@ SCHEMAS: Final[Mapping[TableName, pa.Schema]] = {
             "kind": pa.string(), "body": pa.string(),
         }
     ),
+    "service": pa.schema(
+        {
+            **_COMMON,
+            "service": pa.string(), "level": pa.string(), "logger": pa.string(), "message": pa.string(),
+            "host": pa.string(), "process_id": pa.int64(), "request_id": pa.string(),
+            "error_type": pa.string(), "error_message": pa.string(), "stack_trace": pa.string(),
+        }
+    ),
 }  # fmt: skip
+_TABLES: Final[Mapping[str, TableName]] = {"prediction": "predictions", "label": "labels", "service": "service"}
 _INT64: Final = 1 << 63
 
 
@@ -58,7 +68,7 @@ def instant_of(value: int) -> datetime:
 
 def table_of(kind: str) -> TableName:
     """Which table holds events of this kind."""
-    return {"prediction": "predictions", "label": "labels"}.get(kind, "control")  # type: ignore[return-value]
+    return _TABLES.get(kind, "control")
 
 
 def refusal_reason(event: Event) -> str | None:
@@ -100,6 +110,7 @@ def _prediction_row(event: PredictionEvent) -> dict[str, Any]:
         "rival_version": event.rival_version,
         "rival_score": event.rival_score,
         "rival_ms": event.rival_ms,
+        "request_id": event.request_id,
     }
 
 
@@ -126,10 +137,16 @@ def _control_row(event: ControlEvent) -> dict[str, Any]:
     }
 
 
+def _service_row(event: ServiceEvent) -> dict[str, Any]:
+    times = {"event_time": microseconds(event.event_time), "observed_time": microseconds(event.observed_time)}
+    return event.model_dump(exclude={"kind", "model", *times}) | times
+
+
 _ROWS: Final[Mapping[TableName, Callable[[Any], dict[str, Any]]]] = {
     "predictions": _prediction_row,
     "labels": _label_row,
     "control": _control_row,
+    "service": _service_row,
 }
 
 
@@ -159,6 +176,8 @@ def event_of(name: TableName, model: str, row: Mapping[str, Any]) -> Event:
     if name == "labels":
         values["label_time"] = values.pop("event_time")
         return LabelEvent.model_validate(values)
+    if name == "service":
+        return ServiceEvent.model_validate(values)
     return ControlEvent.model_validate(values | {"body": orjson.loads(row["body"])})
 
 
