@@ -87,10 +87,11 @@ class LogStore(Protocol):
     and a canary's share of the traffic would be measured against a reference that it is being compared with anyway.
     """
 
-    def append(self, events: Sequence[Event]) -> list[Refusal]:
+    def append(self, events: Sequence[Event], lines: Sequence[bytes] | None = None) -> list[Refusal]:
         """Store the events durably; one already there counts as stored. Returns those refused for good.
 
-        Raises LogStoreUnavailable where the whole call may be tried again.
+        `lines` are the same events as they stood in the spool, checked: a store of documents may take these bytes
+        and need not encode each event anew. Raises LogStoreUnavailable where the whole call may be tried again.
         """
         ...
 

@@ -28,7 +28,7 @@ class MemoryStore:
         self.unavailable = 0
         self.refuses: Callable[[Event], bool] = lambda event: False
 
-    def append(self, events: Sequence[Event]) -> list[Refusal]:
+    def append(self, events: Sequence[Event], lines: Sequence[bytes] | None = None) -> list[Refusal]:
         if self.unavailable:
             self.unavailable -= 1
             raise LogStoreUnavailable("away")
