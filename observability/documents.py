@@ -58,32 +58,17 @@ def prediction_document(event: Fields) -> Document:
 def event_fields(document: object) -> Document:
     """The fields of the event that a document holds. Raises NotADocument.
 
-    Only its shape is looked at; the schema says whether the values are right.
+    Only its shape is looked at; the schema says whether the values are right. What the schema does not know is refused,
+    not dropped: it may be what the writer wanted to be kept.
     """
-    read = _Reader(document)
-    dataset = read.value("event", "dataset")
+    if not isinstance(document, dict):
+        raise NotADocument("document: must be an object")
+    event = document.get("event")
+    dataset = event.get("dataset") if isinstance(event, dict) else None
     if not isinstance(dataset, str) or not dataset.startswith(DATASET_PREFIX):
         raise NotADocument(f"event.dataset: {str(dataset)[:64]!r} is none of {DATASET_PREFIX}*")
-    kind = dataset.removeprefix(DATASET_PREFIX)
-    fields = {
-        "kind": kind,
-        "id": read.value("event", "id"),
-        "label_time" if kind == "label" else "event_time": read.value("@timestamp"),
-        "observed_time": read.value("event", "created"),
-        "schema_version": read.value("driftgate", "schema_version"),
-    }
-    _refuse_unknown(read, kind)
-    return fields | _READERS.get(kind, _control_fields)(read, kind)
-
-
-def _refuse_unknown(read: _Reader, kind: str) -> None:
-    """What the schema does not know is refused, not dropped: it may be what the writer wanted to be kept."""
-    known = {**_KNOWN, **_KNOWN_OF.get(kind, {"driftgate": {"schema_version", "model", kind}})}
-    for place, names in known.items():
-        found = read.value(*place.split(".")) if place else read.value()
-        if isinstance(found, Mapping) and (unknown := sorted(map(str, set(found) - names))):
-            path = f"{place}.{unknown[0]}" if place else unknown[0]
-            raise NotADocument(f"{path[:128]}: the schema has no such field")
+    kind = dataset[len(DATASET_PREFIX) :]
+    return _READERS.get(kind, _control_fields)(document, kind)
 
 
 def _frame(event: Fields, timestamp: object) -> Document:
@@ -126,99 +111,123 @@ def _service_document(event: Fields) -> Document:
     return document
 
 
-class _Reader:
-    """Reads a document's fields by their path; one that is in the way of another is a clear error."""
-
-    def __init__(self, document: object) -> None:
-        self._document = document
-
-    def value(self, *path: str) -> Any:  # noqa: ANN401 - the schema checks it
-        found = self._document
-        for depth, name in enumerate(path):
-            if found is None and depth:
-                return None
-            if not isinstance(found, Mapping):
-                raise NotADocument(f"{'.'.join(path[:depth]) or 'document'}: must be an object")
-            found = found.get(name)
-        return found
+_NOTHING: Final[Document] = {}
 
 
-def _prediction_fields(read: _Reader, _kind: str) -> Document:
-    duration = read.value("event", "duration")
+def _part(of: Document, name: str, known: frozenset[str], place: str = "") -> Document:
+    """An object in a document, empty where there is none."""
+    part = of.get(name)
+    if part is None:
+        return _NOTHING
+    if not isinstance(part, dict):
+        raise NotADocument(f"{place}{name}: must be an object")
+    if not part.keys() <= known:
+        raise _unknown(part, known, f"{place}{name}.")
+    return part
+
+
+def _unknown(part: Document, known: frozenset[str], place: str) -> NotADocument:
+    name = min(map(str, part.keys() - known))
+    return NotADocument(f"{place}{name}"[:128] + ": the schema has no such field")
+
+
+def _opened(
+    document: Document, kind: str, names: frozenset[str], own_names: frozenset[str]
+) -> tuple[Document, Document]:
+    """The fields that all kinds have, and the object `driftgate`; each part holds known names only."""
+    if not document.keys() <= names:
+        raise _unknown(document, names, "")
+    _part(document, "ecs", _ECS)
+    event = _part(document, "event", _TIMED_EVENT if kind == "prediction" else _EVENT)
+    own = _part(document, "driftgate", own_names)
+    fields = {
+        "kind": kind,
+        "id": event.get("id"),
+        "label_time" if kind == "label" else "event_time": document.get("@timestamp"),
+        "observed_time": event.get("created"),
+        "schema_version": own.get("schema_version"),
+        "model": own.get("model"),
+    }
+    return fields, own
+
+
+def _prediction_fields(document: Document, kind: str) -> Document:
+    fields, own = _opened(document, kind, _ASKED, _PREDICTION)
+    duration = document["event"].get("duration")
     if not isinstance(duration, int | float):
         raise NotADocument("event.duration: must be a number of nanoseconds")
-    names = ("model", "version", "role", "sample_key", "score", "prediction", "raw", "features", "score_ms")
-    return _present(
-        {name: read.value("driftgate", name) for name in names}
-        | {"rival_" + name: read.value("driftgate", "rival", name) for name in ("version", "score", "ms")}
-        | {"latency_ms": duration / _NANOSECONDS, "request_id": read.value("http", "request", "id")}
-    )
+    fields["latency_ms"] = duration / _NANOSECONDS
+    for name in _PREDICTION_VALUES:
+        fields[name] = own.get(name)
+    if "rival" in own:
+        rival = _part(own, "rival", _RIVAL, "driftgate.")
+        fields |= {"rival_" + name: value for name, value in rival.items()}
+    if "http" in document:
+        fields["request_id"] = _request_id(document)
+    return fields
 
 
-def _label_fields(read: _Reader, _kind: str) -> Document:
-    names = ("model", "prediction_id", "label", "sample_key")
-    return {name: read.value("driftgate", name) for name in names}
+def _label_fields(document: Document, kind: str) -> Document:
+    fields, own = _opened(document, kind, _COMMON, _LABEL)
+    return fields | {name: own.get(name) for name in ("prediction_id", "label", "sample_key")}
 
 
-def _control_fields(read: _Reader, kind: str) -> Document:
-    return {"model": read.value("driftgate", "model"), "body": read.value("driftgate", kind)}
+def _control_fields(document: Document, kind: str) -> Document:
+    fields, own = _opened(document, kind, _COMMON, frozenset({"schema_version", "model", kind}))
+    return fields | {"body": own.get(kind)}
 
 
-def _service_fields(read: _Reader, _kind: str) -> Document:
-    return {
-        "model": read.value("driftgate", "model") or "",
-        "message": read.value("message"),
-        "level": read.value("log", "level"),
-        "logger": read.value("log", "logger"),
-        "service": read.value("service", "name"),
-        "host": read.value("host", "name") or "",
-        "process_id": read.value("process", "pid") or 0,
-        "request_id": read.value("http", "request", "id"),
-        "error_type": read.value("error", "type"),
-        "error_message": read.value("error", "message"),
-        "stack_trace": read.value("error", "stack_trace"),
+def _service_fields(document: Document, kind: str) -> Document:
+    fields, own = _opened(document, kind, _SERVICE, _SERVICE_OWN)
+    log, error = _part(document, "log", _LOG), _part(document, "error", _ERROR)
+    return fields | {
+        "model": own.get("model") or "",
+        "message": document.get("message"),
+        "level": log.get("level"),
+        "logger": log.get("logger"),
+        "service": _part(document, "service", _NAMED).get("name"),
+        "host": _part(document, "host", _NAMED).get("name") or "",
+        "process_id": _part(document, "process", _PROCESS).get("pid") or 0,
+        "request_id": _request_id(document),
+        "error_type": error.get("type"),
+        "error_message": error.get("message"),
+        "stack_trace": error.get("stack_trace"),
     }
+
+
+def _request_id(document: Document) -> object:
+    http = _part(document, "http", _HTTP)
+    return _part(http, "request", _REQUEST, "http.").get("id")
 
 
 def _present(fields: Fields) -> Document:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-_COMMON: Final = {"@timestamp", "ecs", "event", "driftgate"}
-_KNOWN: Final[Mapping[str, set[str]]] = {
-    "": _COMMON,
-    "ecs": {"version"},
-    "event": {"id", "kind", "dataset", "created", "ingested"},
-    "http": {"request"},
-    "http.request": {"id"},
-}
-_KNOWN_OF: Final[Mapping[str, Mapping[str, set[str]]]] = {
-    "prediction": {
-        "": {*_COMMON, "http"},
-        "event": {*_KNOWN["event"], "duration"},
-        "driftgate": {
-            *("schema_version", "model", "version", "role", "sample_key", "score", "prediction"),
-            *("raw", "features", "score_ms", "rival"),
-        },
-        "driftgate.rival": {"version", "score", "ms"},
-    },
-    "label": {"driftgate": {"schema_version", "model", "prediction_id", "label", "sample_key"}},
-    "service": {
-        "": {*_COMMON, "http", "message", "log", "service", "host", "process", "error"},
-        "log": {"level", "logger"},
-        "service": {"name"},
-        "host": {"name"},
-        "process": {"pid"},
-        "error": {"type", "message", "stack_trace"},
-        "driftgate": {"schema_version", "model"},
-    },
-}
+_COMMON: Final = frozenset({"@timestamp", "ecs", "event", "driftgate"})
+_ASKED: Final = _COMMON | {"http"}
+_SERVICE: Final = _ASKED | {"message", "log", "service", "host", "process", "error"}
+_ECS: Final = frozenset({"version"})
+#: `ingested` is what a log store adds
+_EVENT: Final = frozenset({"id", "kind", "dataset", "created", "ingested"})
+_TIMED_EVENT: Final = _EVENT | {"duration"}
+_HTTP: Final = frozenset({"request"})
+_REQUEST: Final = frozenset({"id"})
+_PREDICTION_VALUES: Final = ("version", "role", "sample_key", "score", "prediction", "raw", "features", "score_ms")
+_PREDICTION: Final = frozenset({"schema_version", "model", "rival", *_PREDICTION_VALUES})
+_RIVAL: Final = frozenset({"version", "score", "ms"})
+_LABEL: Final = frozenset({"schema_version", "model", "prediction_id", "label", "sample_key"})
+_SERVICE_OWN: Final = frozenset({"schema_version", "model"})
+_LOG: Final = frozenset({"level", "logger"})
+_NAMED: Final = frozenset({"name"})
+_PROCESS: Final = frozenset({"pid"})
+_ERROR: Final = frozenset({"type", "message", "stack_trace"})
 _WRITERS: Final[Mapping[str, Callable[[Fields], Document]]] = {
     "prediction": prediction_document,
     "label": _label_document,
     "service": _service_document,
 }
-_READERS: Final[Mapping[str, Callable[[_Reader, str], Document]]] = {
+_READERS: Final[Mapping[str, Callable[[Document, str], Document]]] = {
     "prediction": _prediction_fields,
     "label": _label_fields,
     "service": _service_fields,
