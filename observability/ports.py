@@ -87,11 +87,15 @@ class LogStore(Protocol):
     and a canary's share of the traffic would be measured against a reference that it is being compared with anyway.
     """
 
-    def append(self, events: Sequence[Event], lines: Sequence[bytes] | None = None) -> list[Refusal]:
+    def append(
+        self, events: Sequence[Event], lines: Sequence[bytes] | None = None, *, fresh: bool = False
+    ) -> list[Refusal]:
         """Store the events durably; one already there counts as stored. Returns those refused for good.
 
         `lines` are the same events as they stood in the spool, checked: a store of documents may take these bytes
-        and need not encode each event anew. Raises LogStoreUnavailable where the whole call may be tried again.
+        and need not encode each event anew. `fresh` says that none of them was ever offered before, not by a call that
+        failed and not by a process that died: a store that must look for an id before it writes it need not.
+        Raises LogStoreUnavailable where the whole call may be tried again.
         """
         ...
 

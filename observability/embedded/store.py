@@ -67,7 +67,9 @@ class ParquetLogStore:
         for table, schema in SCHEMAS.items():
             self._duckdb.from_arrow(schema.empty_table()).create(f"no_{table}")
 
-    def append(self, events: Sequence[Event], lines: Sequence[bytes] | None = None) -> list[Refusal]:
+    def append(
+        self, events: Sequence[Event], lines: Sequence[bytes] | None = None, *, fresh: bool = False
+    ) -> list[Refusal]:
         refusals = []
         groups: dict[tuple[TableName, str], dict[str, Event]] = {}
         for event in events:

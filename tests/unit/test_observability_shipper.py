@@ -28,7 +28,9 @@ class MemoryStore:
         self.unavailable = 0
         self.refuses: Callable[[Event], bool] = lambda event: False
 
-    def append(self, events: Sequence[Event], lines: Sequence[bytes] | None = None) -> list[Refusal]:
+    def append(
+        self, events: Sequence[Event], lines: Sequence[bytes] | None = None, *, fresh: bool = False
+    ) -> list[Refusal]:
         if self.unavailable:
             self.unavailable -= 1
             raise LogStoreUnavailable("away")
