@@ -16,6 +16,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import Refused
+from serving.width import NARROW, Width
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 MAX_BODY: Final = 1 << 20
@@ -33,6 +34,14 @@ class Guard(Protocol):
     def check(self, authorization: bytes | None) -> None:
         """Raises Refused unless the holder of this header may ask."""
         ...
+
+
+class StillComing(Refused):
+    """A refusal that does not wait for the end of the body: some of what comes is thrown away."""
+
+    @classmethod
+    def of(cls, refused: Refused) -> StillComing:
+        return cls(refused.status, refused.code, refused.message, refused.details)
 
 
 class Door:
@@ -60,7 +69,8 @@ class Door:
                 self._guard.check(headers.get(b"authorization"))
                 body = await _body(headers, receive) if scope["method"] == "POST" else b""
         except Refused as refused:
-            await _refuse(refused, receive, send)
+            # without what it came through, which holds the body
+            await _refuse(refused.with_traceback(None), receive, send)
         else:
             await self._inner(scope, _Once(body), send)
 
@@ -92,42 +102,43 @@ async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     if not length.isdigit() or int(length) > MAX_BODY:
         raise _too_large()
     message = await receive()
-    if not message.get("more_body"):
-        return _bounded(message.get("body", b""))
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body") and len(body) <= NARROW:
+        return body
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            return await _rest(message, receive)
-    except TimeoutError as error:
-        raise Refused(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from error
+            return await _whole(message, receive)
+    except TimeoutError:
+        raise StillComing(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from None
 
 
-async def _rest(message: Message, receive: Receive) -> bytes:
-    body = bytearray(message.get("body", b""))
-    while message.get("more_body"):
-        message = await receive()
+async def _whole(message: Message, receive: Receive) -> bytes:
+    """The body from its first message on. Raises Refused as soon as it is too long or too wide."""
+    width, pieces, length = Width(), [], 0
+    while True:
         if message["type"] == "http.disconnect":
             raise Refused(400, "disconnected", "the caller went away")
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        length += len(piece)
+        if length > MAX_BODY:
             raise _too_large()
-    return bytes(body)
+        if too_much := width.refusal(piece):
+            raise StillComing.of(too_much) if more else too_much
+        pieces.append(piece)
+        if not more:
+            return b"".join(pieces)
+        message = await receive()
 
 
-def _bounded(body: bytes) -> bytes:
-    if len(body) > MAX_BODY:
-        raise _too_large()
-    return body
-
-
-def _too_large() -> Refused:
-    return Refused(413, "too_large", f"the body has more than {MAX_BODY} bytes", {"limit": MAX_BODY})
+def _too_large() -> StillComing:
+    return StillComing(413, "too_large", f"the body has more than {MAX_BODY} bytes", {"limit": MAX_BODY})
 
 
 async def _refuse(refused: Refused, receive: Receive, send: Send) -> None:
     """Answer at once. Where a body is still coming, the answer stands while some of it is thrown away."""
     headers = refusal_headers(refused)
     body = orjson.dumps(refused.body)
-    lingers = refused.status in (408, 413)
+    lingers = isinstance(refused, StillComing)
     if lingers:
         headers.append((b"connection", b"close"))
     headers.append((b"content-length", str(len(body)).encode()))

@@ -39,6 +39,14 @@ def token_entry(token: str, scopes: list[str], expires_at: str | None = None) ->
     return {"sha256": hashlib.sha256(token.encode()).hexdigest(), "scopes": scopes, "expires_at": expires_at}
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of a caller that is killed while it asks, as serving is here."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class ControlStandIn:
     """Serves the desired state and blobs, takes reports, and can be told to lie about a blob or to withhold it."""
 
@@ -50,7 +58,7 @@ class ControlStandIn:
         self.asked: list[str] = []
         self.not_modified = 0
         self._models: dict[str, dict[str, Any]] = {MODEL_ID: {"production": None, "staging": None}}
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
+        self._server = _Quiet(("127.0.0.1", port), _handler_of(self))
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -24,7 +24,7 @@ from controlplane.access.callers import Caller, demand
 from controlplane.access.hooks import check_headers
 from controlplane.access.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
 from controlplane.access.throttle import Network, address_of
-from controlplane.api.bodies import again, burden, whole
+from controlplane.api.bodies import TooMuch, again, weighed, whole
 from controlplane.api.failures import failure, of_error, of_http
 from controlplane.api.limits import BODY_SECONDS, TooLarge, TooSlow, limit_of, limited
 from controlplane.errors import ControlPlaneError, Forbidden, Unauthenticated
@@ -77,6 +77,8 @@ class Door:
             refusal = refused(error)
         except TooLarge as error:
             refusal = _too_large(error.limit)
+        except TooMuch as error:
+            refusal = _too_much(error, headers)
         except TooSlow as error:
             refusal = of_http(error)
         except ClientDisconnect:
@@ -108,18 +110,18 @@ class Door:
             await _broken()(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
-        """What to answer instead of the application, or None and the body for it. Raises Denied or TooLarge."""
-        refusal, limit = await self._refusal(scope), limit_of(scope)
-        if refusal is None and _is_too_long(headers, limit):
-            refusal = _too_large(limit)
+        """What to answer instead of the application, or None and the body for it. Raises Denied, TooLarge or TooMuch.
+
+        A length that is too long is refused before the token is looked up: that costs a query.
+        """
+        limit = limit_of(scope)
+        refusal = _too_large(limit) if _is_too_long(headers, limit) else await self._refusal(scope)
         if refusal is not None:
             return refusal, receive
         receive = await _from_its_session(scope, headers, receive)
         if scope["method"] in SAFE or _is_form(headers):
             return None, receive
-        body = await whole(receive)
-        too_much = await to_thread.run_sync(burden, body)
-        return failure(422, "invalid", f"body: {too_much}") if too_much else None, again(body, receive)
+        return None, again(await weighed(receive), receive)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """What to answer to a request that is not let in; None where it is. Raises Denied."""
@@ -228,6 +230,16 @@ def _is_too_long(headers: Headers, limit: int) -> bool:
 def _too_large(limit: int) -> Response:
     response = failure(413, "too_large", f"the body is longer than {limit} bytes", {"limit": limit})
     response.headers["Connection"] = "close"
+    return response
+
+
+def _too_much(error: TooMuch, headers: Headers) -> Response:
+    """The answer to a body that is refused for what it is made of. Of a length that was said, the rest is still taken,
+    so that whoever sends it comes to read this; the end of any other is not waited for.
+    """
+    response = failure(422, "invalid", f"body: {error.why}")
+    if not error.came and "content-length" not in headers:
+        response.headers["Connection"] = "close"
     return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -28,7 +29,10 @@ def failure(status: int, code: str, message: str, details: dict[str, Any] | None
 
 def of_error(error: ControlPlaneError) -> JSONResponse:
     """The answer to one of our own errors."""
-    response = failure(error.status, error.code, error.message, error.details)
+    details = error.details
+    if "problems" in details:
+        details = {**details, **_told(details["problems"])}
+    response = failure(error.status, error.code, error.message, details)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.status == 503:
@@ -59,13 +63,19 @@ def _illegal(_request: Request, error: Exception) -> JSONResponse:
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     found = error.errors()
-    problems = [
+    told = _told(found)
+    told["problems"] = [
         {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
-        for problem in found[:TOLD_PROBLEMS]
+        for problem in told["problems"]
     ]
-    first = problems[0] if problems else {"field": "body", "message": "is not valid"}
-    more = {"more": len(found) - len(problems)} if len(found) > len(problems) else {}
-    return failure(422, "invalid", f"{first['field']}: {first['message']}", {"problems": problems, **more})
+    first = next(iter(told["problems"]), {"field": "body", "message": "is not valid"})
+    return failure(422, "invalid", f"{first['field']}: {first['message']}", told)
+
+
+def _told(problems: Sequence[Any]) -> dict[str, Any]:
+    """The first problems, and how many more there are."""
+    told = problems[:TOLD_PROBLEMS]
+    return {"problems": told, "more": len(problems) - len(told)} if len(problems) > len(told) else {"problems": told}
 
 
 def of_http(error: HTTPException) -> JSONResponse:

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 
 from controlplane.access.auth import OPEN, OPEN_FOLDERS, Authenticator, digest_of_token, is_open, new_token
 from controlplane.api import Parts, create_app
+from controlplane.api.failures import TOLD_PROBLEMS
 from controlplane.api.limits import APPLY_BYTES, BODY_BYTES
 from controlplane.processes import admin_pages
 from tests.controlplane_world import MODEL, START, FakeClock, World
@@ -296,6 +297,25 @@ def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(cl
     assert_error(client.post(f"{path}/runs", content=iter([long]), headers=headers), 413)
     assert_error(client.put(path, content=long, headers=headers), 422)
     assert_error(client.put(path, content=b" " * (APPLY_BYTES + 1), headers=headers), 413)
+
+
+def test_a_length_beyond_the_limit_is_refused_before_a_token_is_looked_up(client, world, monkeypatch):
+    monkeypatch.setattr(world.store, "token", None)
+    headers = bearer("wrong") | {"Content-Type": "application/json"}
+    assert_error(client.post(f"/api/v1/models/{MODEL}/runs", content=b" " * (BODY_BYTES + 1), headers=headers), 413)
+
+
+def test_of_many_problems_the_first_are_named_and_the_rest_is_counted(client, tokens, world):
+    declared = world.spec.model_dump(mode="json", by_alias=True) | {"rules": [{"name": "x"}] * 50}
+    of_a_spec = {"spec": declared, "recipe": {"a.py": ""}}
+    of_fields = {"request_id": "0" * 36} | {f"f{number}": 1 for number in range(50)}
+    path, headers = f"/api/v1/models/{MODEL}", bearer(tokens["admin"])
+    for response in (
+        client.put(path, json=of_a_spec, headers=headers),
+        client.post(f"{path}/runs", json=of_fields, headers=headers),
+    ):
+        details = assert_error(response, 422)["details"]
+        assert (len(details["problems"]), details["more"]) == (TOLD_PROBLEMS, 50 - TOLD_PROBLEMS)
 
 
 def test_every_answer_carries_the_security_headers(app, client, tokens):

@@ -161,6 +161,23 @@ def test_a_hostile_body_is_refused(server: Server, attack: str) -> None:
         assert attempt(server, target) in expected, target
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+def test_a_body_that_is_too_wide_is_refused_while_it_still_comes(server: Server, framing: str) -> None:
+    begins = _FIELDS[: len(PIECE)]
+    frame = begins if framing.startswith("Content-Length") else b"%x\r\n%b\r\n" % (len(begins), begins)
+    for target in server.targets:
+        assert send(server, target, framing, 1, frame) == 422
+
+
+def test_who_was_refused_may_ask_again_on_the_same_connection(server: Server) -> None:
+    with server.client() as client:
+        for target in server.targets:
+            refused = client.request(*target, content=_FIELDS)
+            assert refused.status_code == 422
+            assert "fields" in refused.json()["error"]["message"]
+            assert server.ask(client).status_code == 200
+
+
 class Watch:
     """Asks as a neighbour, and looks at the server's memory, for as long as it is open."""
 
