@@ -42,6 +42,9 @@ def prediction_document(event: Fields) -> Document:
         "raw": event["raw"],
         "features": event["features"],
     }
+    # said beside the features, so that a store can count them without looking into every feature of every document
+    if missing := [name for name, value in event["features"].items() if value is None or value == "" or value != value]:
+        own["missing"] = missing
     if event.get("score_ms") is not None:
         own["score_ms"] = event["score_ms"]
     if event.get("rival_version") is not None:
@@ -214,7 +217,8 @@ _TIMED_EVENT: Final = _EVENT | {"duration"}
 _HTTP: Final = frozenset({"request"})
 _REQUEST: Final = frozenset({"id"})
 _PREDICTION_VALUES: Final = ("version", "role", "sample_key", "score", "prediction", "raw", "features", "score_ms")
-_PREDICTION: Final = frozenset({"schema_version", "model", "rival", *_PREDICTION_VALUES})
+#: `missing` follows from the features
+_PREDICTION: Final = frozenset({"schema_version", "model", "rival", "missing", *_PREDICTION_VALUES})
 _RIVAL: Final = frozenset({"version", "score", "ms"})
 _LABEL: Final = frozenset({"schema_version", "model", "prediction_id", "label", "sample_key"})
 _SERVICE_OWN: Final = frozenset({"schema_version", "model"})
