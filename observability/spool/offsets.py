@@ -23,6 +23,8 @@ class Progress(Frozen):
     offset: int = 0
     indexed: int = 0
     dead_lettered: int = 0
+    #: up to here lines may have been offered to the store, whatever came of it
+    announced: int = 0
     #: all its lines, counted from the file just before it is deleted
     lines: int | None = None
 
@@ -31,6 +33,7 @@ class Progress(Frozen):
             offset=offset,
             indexed=self.indexed + lines - dead_lettered,
             dead_lettered=self.dead_lettered + dead_lettered,
+            announced=max(self.announced, offset),
         )
 
     def counted(self, lines: int) -> Progress:
@@ -51,6 +54,15 @@ class SpoolOffsets(Frozen):
 
     def updated(self, changes: Mapping[str, Progress]) -> SpoolOffsets:
         return self.model_copy(update={"segments": {**self.segments, **changes}})
+
+    def announced(self, ends: Mapping[str, int]) -> SpoolOffsets:
+        """With the lines up to these ends announced; itself where they are."""
+        changes = {
+            key: self.progress(key).model_copy(update={"announced": end})
+            for key, end in ends.items()
+            if end > self.progress(key).announced
+        }
+        return self.updated(changes) if changes else self
 
     def settled(self, root: Path) -> SpoolOffsets:
         """Without the segments whose file is gone: their counts move into the sums."""

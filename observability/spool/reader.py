@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from observability.durable import is_locked, lock_file, replace_durably, sync_folder
 from observability.spool.offsets import OFFSETS_NAME, SpoolOffsets, read_offsets
 from observability.spool.writer import LOCK_NAME, SpoolTaken, segments_of
 
 _CHUNK: Final = 4 << 20
+#: where a shipper can be killed: something was just done, and what comes next was not
+CrashPoint: TypeAlias = Literal[
+    "announced", "stored", "set aside", "committed", "counted", "deleted one", "deleted all", "settled"
+]
 
 
-@dataclass(frozen=True)
-class SpoolLine:
+def pass_by(_point: CrashPoint) -> None:
+    """In production nothing happens at a crash point."""
+
+
+class SpoolLine(NamedTuple):
     """One line, without its line break, and where it stands."""
 
     writer: str
@@ -38,6 +45,10 @@ class Batch:
 
     lines: tuple[SpoolLine, ...] = ()
     ends: Mapping[str, int] = field(default_factory=dict)
+    #: none of its lines was ever announced before
+    fresh: bool = True
+    #: there are more lines than it could hold
+    more: bool = False
 
 
 def writer_folders(root: Path) -> list[Path]:
@@ -56,44 +67,56 @@ def open_and_closed(folder: Path) -> Iterator[tuple[Path, bool]]:
 class SpoolReader:
     """Reads all writers' segments. One at a time: the second one raises SpoolTaken."""
 
-    def __init__(self, root: Path, patience_seconds: float = 1.0) -> None:
+    def __init__(self, root: Path, patience_seconds: float = 1.0, at: Callable[[CrashPoint], None] = pass_by) -> None:
         root.mkdir(parents=True, exist_ok=True)
         lock = lock_file(root / "reader.lock", patience_seconds)
         if lock is None:
             raise SpoolTaken(f"{root} is read by another shipper: stop it, only one may")
         self.root = root
         self._lock_descriptor = lock
+        self._at = at
         self._offsets = read_offsets(root).settled(root)
 
     def close(self) -> None:
         os.close(self._lock_descriptor)
 
-    def next_batch(self, limit: int = 5_000) -> Batch:
-        """Up to about `limit` unread lines, shared fairly among the writers; empty when all is read."""
-        folders = [folder for folder in writer_folders(self.root) if segments_of(folder)]
-        share = max(1, limit // max(1, len(folders)))
-        lines: list[SpoolLine] = []
-        ends: dict[str, int] = {}
-        for folder in folders:
-            left = share
-            for segment, growing in open_and_closed(folder):
-                if left <= 0:
-                    break
-                taken, end = self._read(folder.name, segment, growing, left)
-                left -= len(taken)
-                lines += taken
-                if taken:
-                    ends[taken[0].key] = end
-        return Batch(tuple(lines), ends)
+    def next_batch(self, limit: int = 5_000, behind: Batch | None = None) -> Batch:
+        """Up to about `limit` unread lines, shared fairly among the writers; empty when all is read.
 
-    def commit(self, batch: Batch, dead_lettered: Counter[str]) -> None:
-        """The batch is accounted for, durably; `dead_lettered` counts its refused lines by segment key."""
+        `behind` is a batch that is read and not committed yet: this one begins where it ends.
+        """
+        ends: dict[str, int] = {}
+        start = behind.ends if behind else {}
+        lines: list[SpoolLine] = []
+        folders = writer_folders(self.root)
+        while folders and len(lines) < limit:
+            share = max(1, (limit - len(lines)) // len(folders))
+            folders = [folder for folder in folders if self._read_some(folder, share, {**start, **ends}, lines, ends)]
+        fresh = all(line.offset >= self._offsets.progress(line.key).announced for line in _firsts(lines))
+        return Batch(tuple(lines), ends, fresh, more=bool(folders))
+
+    def announce(self, batch: Batch) -> None:
+        """Note durably that the batch's lines are about to be offered to the store. Said already, nothing is done.
+
+        Only so can the next shipper know which lines were never offered before.
+        """
+        changed = self._offsets.announced(batch.ends)
+        if changed is not self._offsets:
+            self._save(changed)
+            self._at("announced")
+
+    def commit(self, batch: Batch, dead_lettered: Counter[str], following: Batch | None = None) -> None:
+        """The batch is accounted for, durably; `dead_lettered` counts its refused lines by segment key.
+
+        `following` is announced by the same write.
+        """
         counts = Counter(line.key for line in batch.lines)
         moved = {
             key: self._offsets.progress(key).moved(end, counts[key], dead_lettered[key])
             for key, end in batch.ends.items()
         }
-        self._save(self._offsets.updated(moved))
+        self._save(self._offsets.updated(moved).announced(following.ends if following else {}))
+        self._at("committed")
 
     def delete_shipped(self) -> int:
         """Delete the segments that are read to the end and grow no more; says how many."""
@@ -108,33 +131,76 @@ class SpoolReader:
         # First the count, then the file, then the sums: killed anywhere between, no line is counted twice.
         counted = {key: self._offsets.progress(key).counted(lines_of(path)) for key, path in done.items()}
         self._save(self._offsets.updated(counted))
+        self._at("counted")
         for path in done.values():
             path.unlink()
             sync_folder(path.parent)
+            self._at("deleted one")
+        self._at("deleted all")
         self._save(self._offsets.settled(self.root))
+        self._at("settled")
         return len(done)
+
+    def waiting_bytes(self) -> int:
+        """How much of the spool is not shipped yet: a look at the sizes of files, not a count of lines."""
+        waiting = 0
+        for folder in writer_folders(self.root):
+            for segment in segments_of(folder):
+                offset = self._offsets.progress(f"{folder.name}/{segment.name}").offset
+                waiting += max(0, segment.stat().st_size - offset)
+        return waiting
+
+    def _read_some(
+        self, folder: Path, share: int, start: Mapping[str, int], lines: list[SpoolLine], ends: dict[str, int]
+    ) -> bool:
+        """Add up to a share of one writer's lines, and how far that is; says whether there are more."""
+        for segment, growing in open_and_closed(folder):
+            key = f"{folder.name}/{segment.name}"
+            offset = start.get(key, self._offsets.progress(key).offset)
+            taken, ends_at, more = _read(folder.name, segment, growing, share, offset)
+            lines += taken
+            if taken:
+                ends[key] = ends_at
+            share -= len(taken)
+            if more:
+                return True
+        return False
 
     def _save(self, offsets: SpoolOffsets) -> None:
         replace_durably(self.root / OFFSETS_NAME, offsets.model_dump_json().encode())
         self._offsets = offsets
 
-    def _read(self, writer: str, segment: Path, growing: bool, limit: int) -> tuple[list[SpoolLine], int]:
-        offset = self._offsets.progress(f"{writer}/{segment.name}").offset
-        lines: list[SpoolLine] = []
-        with segment.open("rb") as file:
-            file.seek(offset)
-            data = file.read(_CHUNK)
-            at_end = len(data) < _CHUNK
-            if b"\n" not in data and not at_end:  # one line larger than a chunk
-                data, at_end = data + file.read(), True
-        *whole, rest = data.split(b"\n")
-        for piece in whole[:limit]:
-            lines.append(SpoolLine(writer, segment.name, offset, piece))
-            offset += len(piece) + 1
-        if rest and at_end and not growing and len(whole) < limit:
-            lines.append(SpoolLine(writer, segment.name, offset, rest, torn=True))
-            offset += len(rest)
-        return lines, offset
+
+def _read(writer: str, segment: Path, growing: bool, limit: int, offset: int) -> tuple[list[SpoolLine], int, bool]:
+    """Up to so many lines of a segment from an offset on, where they end, and whether there are more."""
+    with segment.open("rb") as file:
+        file.seek(offset)
+        data = file.read(_CHUNK)
+        at_end = len(data) < _CHUNK
+        if b"\n" not in data and not at_end:  # one line larger than a chunk
+            data, at_end = data + file.read(), True
+    *whole, rest = data.split(b"\n")
+    lines = []
+    for piece in whole[:limit]:
+        lines.append(SpoolLine(writer, segment.name, offset, piece))
+        offset += len(piece) + 1
+    if len(whole) > limit or not at_end:
+        return lines, offset, True
+    if not rest or growing:
+        return lines, offset, False
+    if len(whole) == limit:
+        return lines, offset, True
+    lines.append(SpoolLine(writer, segment.name, offset, rest, torn=True))
+    return lines, offset + len(rest), False
+
+
+def _firsts(lines: Sequence[SpoolLine]) -> Iterator[SpoolLine]:
+    """The first line of each segment."""
+    seen = None
+    for line in lines:
+        if (line.writer, line.segment) != seen:
+            seen = line.writer, line.segment
+            yield line
 
 
 def lines_of(segment: Path, offset: int = 0, growing: bool = False) -> int:

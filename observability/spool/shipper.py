@@ -1,58 +1,36 @@
 """The shipper: moves each spooled line to the log store or to the dead letters, and none to nowhere.
 
-The order of steps makes kill -9 harmless at any point: store (it takes no id twice), then dead letters (they
-take no line twice), then the offset.
+The order of steps makes kill -9 harmless at any point: announcement, store (it takes no id twice), dead letters (they
+take no line twice), offset. While the store takes a batch, the next one is read and checked.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from observability.events import Event, EventRefused, LabelEvent, parse
 from observability.ports import LogStore, LogStoreUnavailable
-from observability.spool.dead_letters import DeadLetter, DeadLetters
-from observability.spool.reader import SpoolLine, SpoolReader
+from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
+from observability.spool.poison import PoisonWindow, TooMuchPoison
+from observability.spool.reader import Batch, CrashPoint, SpoolLine, SpoolReader, pass_by
 
+__all__ = ["PoisonWindow", "Shipped", "Shipper", "TooMuchPoison", "admitted", "pause_after"]
 LOG: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 30.0
-
-
-class TooMuchPoison(RuntimeError):
-    """So many lines are refused that something is misconfigured: shipping stops, all is kept in the spool."""
-
-
-@dataclass(frozen=True)
-class PoisonWindow:
-    """The last lines, refused or not, and how many may be refused (arroyo's DlqLimit).
-
-    >>> PoisonWindow(share=0.5, size=4).after([True, True, False])
-    PoisonWindow(share=0.5, size=4, recent=(True, True, False))
-    """
-
-    share: float = 0.05
-    size: int = 1_000
-    recent: tuple[bool, ...] = ()
-
-    def after(self, outcomes: Iterable[bool], reasons: Sequence[str] = ()) -> PoisonWindow:
-        """The window after these lines. Raises TooMuchPoison where the limit was passed at any of them."""
-        recent = [*self.recent, *outcomes]
-        refused = 0
-        for place, poison in enumerate(recent):
-            refused += poison - (recent[place - self.size] if place >= self.size else False)
-            if refused > self.share * self.size:
-                raise TooMuchPoison(
-                    f"more than {self.share:.0%} of the last {self.size} lines were refused, most often for"
-                    f" {_most_frequent(reasons)}; nothing is lost, shipping stands still. Correct what writes"
-                    " them, or raise OBSERVABILITY_POISON_SHARE to set them aside as dead letters"
-                )
-        return PoisonWindow(self.share, self.size, tuple(recent[-self.size :]))
+#: how often the log says how far shipping is
+_TELL_SECONDS: Final = 30.0
+#: how much later than it was observed something may have happened: clocks differ by so much, and not by more
+AHEAD: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -61,10 +39,22 @@ class Shipped:
 
     indexed: int = 0
     dead_lettered: int = 0
+    #: more lines were there to be read
+    more: bool = False
 
     @property
     def lines(self) -> int:
         return self.indexed + self.dead_lettered
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A batch behind the door: the events, with their lines, and why the others are none."""
+
+    batch: Batch
+    lines: list[SpoolLine] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    refused: dict[SpoolLine, str] = field(default_factory=dict)
 
 
 class Shipper:
@@ -77,8 +67,9 @@ class Shipper:
         dead_letters: DeadLetters,
         *,
         batch_lines: int = 5_000,
-        ahead: timedelta | None = timedelta(minutes=5),
+        ahead: timedelta | None = AHEAD,
         poison: PoisonWindow | None = None,
+        at: Callable[[CrashPoint], None] = pass_by,
     ) -> None:
         self._reader = reader
         self._store = store
@@ -86,59 +77,122 @@ class Shipper:
         self._batch_lines = batch_lines
         self._ahead = ahead
         self._poison = poison or PoisonWindow()
+        self._at = at
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="spool-read")
+        self._following: _Checked | None = None
+        #: since the start: lines `indexed` and `dead_lettered`, `batches`, and failed rounds by the error's name
+        self.counts: Counter[str] = Counter()
 
     def ship_once(self) -> Shipped:
-        """Move one batch. Raises LogStoreUnavailable or TooMuchPoison; the offset then stands still."""
-        batch = self._reader.next_batch(self._batch_lines)
-        if not batch.lines:
-            self._reader.delete_shipped()
-            return Shipped()
-        reasons = self._store_what_can_be(batch.lines)
-        poison = self._poison.after((line in reasons for line in batch.lines), list(reasons.values()))
-        self._dead_letters.add([DeadLetter.of(line, reason) for line, reason in reasons.items()])
-        self._reader.commit(batch, Counter(line.key for line in reasons))
-        self._poison = poison
-        self._reader.delete_shipped()
-        return Shipped(indexed=len(batch.lines) - len(reasons), dead_lettered=len(reasons))
+        """Move one batch. Raises LogStoreUnavailable, DeadLettersFull, TooMuchPoison, OSError: all waits then."""
+        try:
+            shipped = self._ship()
+        except (LogStoreUnavailable, DeadLettersFull, TooMuchPoison, OSError) as error:
+            self.counts[type(error).__name__] += 1
+            raise
+        self.counts.update(batches=bool(shipped.lines), indexed=shipped.indexed, dead_lettered=shipped.dead_lettered)
+        return shipped
 
     def run(self, stop: threading.Event, *, linger_seconds: float = 0.5) -> None:
-        """Ship until told to stop, patiently while the store does not answer. Raises TooMuchPoison."""
-        pause = _FIRST_PAUSE_SECONDS
+        """Ship until told to stop, patiently while the store does not answer. Raises TooMuchPoison.
+
+        A batch that is under way when it is told to stop is finished.
+        """
+        failures, told_at, moved = 0, time.monotonic(), 0
         while not stop.is_set():
             try:
                 shipped = self.ship_once()
-            except (LogStoreUnavailable, OSError) as error:
-                LOG.warning("shipping waits %.2f s: %s", pause, error)
+            except (LogStoreUnavailable, DeadLettersFull, OSError) as error:
+                pause = pause_after(failures, random.random())  # noqa: S311 - no secret
+                failures += 1
+                LOG.warning("shipping waits %.2f s, %s: %s", pause, self._waiting(), error)
                 stop.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue
-            pause = _FIRST_PAUSE_SECONDS
-            if shipped.lines < self._batch_lines // 2:
+            if failures and shipped.lines:
+                LOG.info("shipping goes on after %d failed attempts, %s", failures, self._waiting())
+                failures = 0
+            moved += shipped.lines
+            if moved and (elapsed := time.monotonic() - told_at) >= _TELL_SECONDS:
+                LOG.info("shipped %d lines, %.0f a second, %s", moved, moved / elapsed, self._waiting())
+                told_at, moved = time.monotonic(), 0
+            if not shipped.more:
                 stop.wait(linger_seconds)
 
-    def _store_what_can_be(self, lines: Sequence[SpoolLine]) -> dict[SpoolLine, str]:
-        """Append the lines that are events; the others, and those the store refuses, come back with why."""
-        reasons: dict[SpoolLine, str] = {}
-        events: list[tuple[SpoolLine, Event]] = []
-        for line in lines:
+    def _ship(self) -> Shipped:
+        checked, self._following = self._following or self._check(self._reader.next_batch(self._batch_lines)), None
+        if not checked.batch.lines:
+            self._reader.delete_shipped()
+            return Shipped()
+        self._reader.announce(checked.batch)
+        reading = self._read_ahead(checked.batch)
+        try:
+            reasons = self._offer(checked)
+        finally:
+            following = reading.result() if reading else None  # nobody reads while offsets move or files are deleted
+        self._at("stored")
+        self._settle(checked.batch, reasons, following)
+        self._following = following
+        self._reader.delete_shipped()
+        dead = len(reasons)
+        return Shipped(indexed=len(checked.batch.lines) - dead, dead_lettered=dead, more=checked.batch.more)
+
+    def _settle(self, batch: Batch, reasons: dict[SpoolLine, str], following: _Checked | None) -> None:
+        poison = self._poison.after([line in reasons for line in batch.lines], list(reasons.values()))
+        if reasons:
+            self._dead_letters.add([DeadLetter.of(line, reason) for line, reason in reasons.items()])
+            self._at("set aside")
+        self._reader.commit(batch, Counter(line.key for line in reasons), following.batch if following else None)
+        self._poison = poison
+
+    def _offer(self, checked: _Checked) -> dict[SpoolLine, str]:
+        """Append what is an event; what is none, and what the store refuses, comes back with why."""
+        data = [line.data for line in checked.lines]
+        refused = self._store.append(checked.events, data, fresh=checked.batch.fresh)
+        if not refused:
+            return checked.refused
+        reasons = {refusal.event_id: refusal.reason for refusal in refused}
+        pairs = zip(checked.lines, checked.events, strict=True)
+        return checked.refused | {line: reasons[event.id] for line, event in pairs if event.id in reasons}
+
+    def _read_ahead(self, batch: Batch) -> Future[_Checked] | None:
+        if not batch.more:
+            return None
+        return self._reading.submit(lambda: self._check(self._reader.next_batch(self._batch_lines, batch)))
+
+    def _check(self, batch: Batch) -> _Checked:
+        checked = _Checked(batch)
+        for line in batch.lines:
             try:
-                events.append((line, self._admitted(line)))
+                event = admitted(line, self._ahead)
             except EventRefused as error:
-                reasons[line] = str(error)
-        refusals = {refusal.event_id: refusal.reason for refusal in self._store.append([e for _, e in events])}
-        reasons |= {line: refusals[event.id] for line, event in events if event.id in refusals}
-        return reasons
+                checked.refused[line] = str(error)
+            else:
+                checked.lines.append(line)
+                checked.events.append(event)
+        return checked
 
-    def _admitted(self, line: SpoolLine) -> Event:
-        if line.torn:
-            raise EventRefused("event: half a line, left by a writer that died")
-        event = parse(line.data)
-        happened = event.label_time if isinstance(event, LabelEvent) else event.event_time
-        if self._ahead is not None and happened - event.observed_time > self._ahead:
-            raise EventRefused(f"event_time: more than {self._ahead} ahead of the time it was observed")
-        return event
+    def _waiting(self) -> str:
+        return f"{self._reader.waiting_bytes() / (1 << 20):.1f} MiB wait"
 
 
-def _most_frequent(reasons: Sequence[str]) -> str:
-    common = Counter(reasons).most_common(1)
-    return f"{common[0][0]!r} ({common[0][1]} times)" if common else "unknown"
+def admitted(line: SpoolLine, ahead: timedelta | None = AHEAD) -> Event:
+    """The event in a line: the door of the log path. Raises EventRefused with the reason."""
+    if line.torn:
+        raise EventRefused("event: half a line, left by a writer that died")
+    event = parse(line.data)
+    happened = event.label_time if isinstance(event, LabelEvent) else event.event_time
+    if ahead is not None and happened - event.observed_time > ahead:
+        raise EventRefused(f"event_time: more than {ahead} ahead of the time it was observed")
+    return event
+
+
+def pause_after(failures: int, drawn: float) -> float:
+    """Seconds to wait after so many failures before this one: twice as long each time, and not all at once.
+
+    >>> [pause_after(failures, 1.0) for failures in (0, 1, 2, 20)]
+    [0.25, 0.5, 1.0, 30.0]
+    >>> pause_after(2, 0.0)
+    0.5
+    """
+    longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 20), _LONGEST_PAUSE_SECONDS)
+    return longest * (0.5 + drawn / 2)

@@ -25,22 +25,18 @@ ROOT = Path(__file__).parents[2]
 ROUNDS = 10
 
 WRITER = """
-import os, random, sys, uuid
+import os, random, sys
 from pathlib import Path
-from observability.spool.writer import SpoolWriter
+from observability.events import line_of
 from observability.ids import new_id
+from observability.spool.writer import SpoolWriter
+from tests.event_samples import prediction
 root, seed = Path(sys.argv[1]), int(sys.argv[2])
 rng = random.Random(seed)
 acknowledged = os.open(root / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def line():
     name = new_id()
-    if rng.random() < 0.01:
-        return name, b"poison " + name.encode()
-    return name, (
-        '{"kind":"prediction","id":"%s","model":"default/tweets","version":1,"event_time":"2021-01-16T10:00:00Z",'
-        '"observed_time":"2021-01-16T10:00:00Z","sample_key":"0123456789abcdef","latency_ms":1,"score":0.5,'
-        '"prediction":1,"raw":{"text":"stay"},"features":{"n":1}}' % name
-    ).encode()
+    return name, b"poison " + name.encode() if rng.random() < 0.01 else line_of(prediction(0, name))
 with SpoolWriter(root / "spool" / "serving-0", segment_bytes=60_000) as writer:
     print("ready", flush=True)
     while True:
