@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     elasticsearch_api_key: SecretStr | None = None
     #: certificate of the authority that signed those of the nodes; the system's where none is given
     elasticsearch_ca_cert: Path | None = None
+    #: how long one call may take before its outcome counts as unknown
+    elasticsearch_timeout: Duration = timedelta(seconds=30)
+    #: primary shards of each data stream's next index; one holds some 50 GB
+    elasticsearch_shards: int = Field(default=1, ge=1, le=64)
+    #: copies of each shard, as far as there are nodes for them
+    elasticsearch_replicas: int = Field(default=1, ge=0, le=8)
     #: the last part of the names of all data streams, so that installations can share a cluster
     namespace: str = Field(default="default", pattern="^[a-z0-9_]{1,64}$")
     #: how long predictions and labels are kept
