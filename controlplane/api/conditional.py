@@ -115,6 +115,11 @@ class Conditional:
         pulse = await to_thread.run_sync(self._store.pulse, model) if model else None
         reading = {**scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
         seen = await hear(self._app, reading, nothing_more, None)
+        if seen is not None and seen.status == 405:
+            await failure(422, "invalid", f"header.if-match: {path} cannot be read alone, so it has no tag")(
+                scope, receive, send
+            )
+            return
         tag = seen.headers.get("etag", "") if seen is not None and seen.status == 200 else ""
         if not tag or not matches(Headers(scope=scope)["if-match"], tag):
             await of_error(Changed(etag=tag or None))(scope, receive, send)

@@ -103,11 +103,13 @@ class Door:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
             return  # nobody is there to be answered, and nothing is wrong
-        except Exception:
-            LOG.exception(FAILED, scope["method"], scope["path"])
+        except Exception as error:
+            ours = _ours(error)
+            if ours is None or begun:
+                LOG.exception(FAILED, scope["method"], scope["path"])
             if begun:
                 raise
-            await _broken()(scope, receive, send)
+            await (of_error(ours) if ours else _broken())(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
         """What to answer instead of the application, or None and the body for it. Raises Denied, TooLarge or TooMuch.
@@ -158,6 +160,13 @@ def refused(error: ControlPlaneError) -> Response:
     if "retry_after" in error.details:
         response.headers["Retry-After"] = str(error.details["retry_after"])
     return response
+
+
+def _ours(error: BaseException) -> ControlPlaneError | None:
+    """What keys, tags and waiting raise before or behind a route, where no handler of the application sees it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, ControlPlaneError) else None
 
 
 def _broken() -> Response:

@@ -1,7 +1,7 @@
 """Idempotency keys: the same change under the same key is made once, and its answer is given again.
 
 A change that was refused releases its key, so that it may be tried again. A change that was made while the process
-died is known from its own transaction; it is made again only where that does no harm (PUT, DELETE).
+died is known from its own transaction, and is not made again: somebody may have changed the thing since.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from controlplane.store.answers import CARRIED_OUT, OWNER, Claim, claimed
 from controlplane.tables import Answer
 
 KEY: Final = re.compile(r"[\x21-\x7e]{8,128}")
-REPEATABLE: Final = frozenset({"PUT", "DELETE"})
 #: what these answer is a secret that is shown once: it is not kept, not even for a repetition
 SHOWN_ONCE: Final = re.compile(r"^/api/v1/(tokens|models/[^/]+/[^/]+/hook-secret)$")
 
@@ -60,7 +59,7 @@ class Idempotent:
         asked = _digest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), body.hex())
         try:
             ask = self._store.claim_answer
-            claim = await to_thread.run_sync(ask, key, asked, scope["method"] in REPEATABLE)
+            claim = await to_thread.run_sync(ask, key, asked)
         except Conflict as error:
             response = of_error(error)
             if isinstance(error, KeyBusy):

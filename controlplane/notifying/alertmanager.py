@@ -113,10 +113,16 @@ class Alertmanager:
     def _silences(self) -> Mapping[str, list[Mapping[str, Any]]]:
         """Our silences that are in force, by fingerprint: of two that posted at once, there may be two."""
         found: dict[str, list[Mapping[str, Any]]] = {}
-        for silence in self._ask("GET", "/api/v2/silences"):
-            if silence["createdBy"] == CREATOR and silence["status"]["state"] != "expired":
-                named = (each["value"] for each in silence["matchers"] if each["name"] == FINGERPRINT)
-                found.setdefault(next(named, ""), []).append(silence)
+        listed = self._ask("GET", "/api/v2/silences")
+        try:
+            for silence in listed:
+                if silence["createdBy"] == CREATOR and silence["status"]["state"] != "expired":
+                    named = (each["value"] for each in silence["matchers"] if each["name"] == FINGERPRINT)
+                    found.setdefault(next(named, ""), []).append(silence)
+        except (KeyError, TypeError) as error:
+            raise NotDelivered(
+                f"Alertmanager's silences are of another form: {type(error).__name__} {error}"
+            ) from error
         return found
 
     def _silence(self, alert: Alert, end: datetime, there: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -137,7 +143,14 @@ class Alertmanager:
         if not answer.is_success:
             down = answer.status_code >= 500 or answer.status_code == 429
             raise NotDelivered(f"Alertmanager answered {answer.status_code}: {answer.text[:200]}", down=down)
-        return answer.json() if method == "GET" else None
+        if method != "GET":
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise NotDelivered(
+                f"Alertmanager answered no JSON, so something else is there: {answer.text[:80]}"
+            ) from error
 
 
 def _covers(silence: Mapping[str, Any], alert: Alert, end: datetime) -> bool:

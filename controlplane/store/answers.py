@@ -57,11 +57,12 @@ claimed: Final[ContextVar[Claim | None]] = ContextVar("claimed", default=None)
 class Answers(Database):
     """Verbs about answers that were given before."""
 
-    def claim_answer(self, key: str, request: str, repeatable: bool) -> Claim | Answer:
+    def claim_answer(self, key: str, request: str) -> Claim | Answer:
         """The claim with which this request is to be worked on now; the answer where it was given before.
 
         Raises KeyReused where another request came under the key, KeyBusy while the first is being worked on, and
-        AnswerLost where it was carried out, but its answer is not known and it must not be carried out again.
+        AnswerLost where it was carried out, but its answer is not known: it is not made again, for somebody may have
+        changed the thing since.
         """
         try:
             with self._plain() as session:
@@ -71,16 +72,16 @@ class Answers(Database):
                 session.add(Answer(key=key, request=request, recorded_at=now))
                 return Claim(key, now)
         except IntegrityError:
-            return self._known(key, request, repeatable)
+            return self._known(key, request)
 
-    def _known(self, key: str, request: str, repeatable: bool) -> Claim | Answer:
+    def _known(self, key: str, request: str) -> Claim | Answer:
         with self._plain() as session:
             known, now = session.get(Answer, key), self._wall.now()
             if known is None:
                 raise KeyBusy
             if known.request != request:
                 raise KeyReused
-            if known.status is None or (known.status == CARRIED_OUT and repeatable):
+            if known.status is None:
                 if known.recorded_at > now - ABANDONED:
                     raise KeyBusy
                 mine = update(Answer).where(col(Answer.key) == key, col(Answer.recorded_at) == known.recorded_at)

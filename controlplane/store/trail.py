@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from controlplane.access.acts import GENESIS
 from controlplane.access.audit import Broken, Verdict, first_broken
@@ -13,6 +13,7 @@ from controlplane.store.database import Database
 from controlplane.tables import AuditEntry, AuditHead
 
 BATCH = 1000
+_END = select(AuditHead.sequence).where(AuditHead.id == 1).scalar_subquery()
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Trail(Database):
 
     def audit_page(self, asked: Wanted, before: int | None, limit: int) -> Sequence[AuditEntry]:
         """Entries, newest first, from before a sequence number."""
-        query = select(AuditEntry)
+        query = select(AuditEntry).where(AuditEntry.sequence <= _END)
         for name, value in vars(asked).items():
             if value is not None:
                 query = query.where(getattr(AuditEntry, name) == value)
@@ -64,6 +65,17 @@ class Trail(Database):
 
     def verify_chain(self) -> Verdict:
         """Walk the whole chain up to its end of now and name the first entry that is not as it was written."""
-        head = self.audit_head()
+        head, last = self._head_and_last()
         broken: Broken | None = first_broken(self.audit_entries(end=head.sequence), head.sequence, head.hash)
+        if broken is None and last > head.sequence:
+            broken = Broken(head.sequence + 1, "it was put behind the end of the chain, not written by it")
         return Verdict(head.sequence, head.hash, broken)
+
+    def _head_and_last(self) -> tuple[AuditHead, int]:
+        """The end of the chain and the greatest number of an entry, as of one instant."""
+        last = select(func.max(AuditEntry.sequence)).scalar_subquery()
+        with self._reading() as session:
+            found = session.exec(select(AuditHead, last).where(AuditHead.id == 1)).first()
+            if found is not None:
+                return found[0], found[1] or 0
+            return AuditHead(sequence=0, hash=GENESIS), session.exec(select(last)).one() or 0

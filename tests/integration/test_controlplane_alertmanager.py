@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from controlplane.errors import NotDelivered
 from controlplane.notifying.alertmanager import Alertmanager
 from controlplane.notifying.channels import Links
 from controlplane.notifying.deliverer import Deliverer
+from controlplane.tables import Notification
 from observability.clock import SystemClock
 from tests.controlplane_world import DRIFT, MODEL, World, spec
 from tests.servers.alertmanager import eventually
@@ -121,3 +125,29 @@ def test_an_alert_that_comes_back_is_not_ended_by_the_late_end_of_the_one_before
     world.channel.keep_up()
 
     assert [each["annotations"]["alert_id"] for each in alertmanager.alerts()] == [second.id]
+
+
+@pytest.mark.parametrize("said", [b"<html>a login page</html>", b'[{"id": "of another kind"}]', b"{}"])
+def test_something_else_behind_the_address_is_told_as_not_delivered_and_tried_again(world, said):
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def do_POST(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        channel = Alertmanager(url, world.store, Links("http://dg", "http://dg/runbook"), WALL)
+        Deliverer(world.store, channel, "d", keep_up_seconds=0).once()
+        server.shutdown()
+    with world.store._reading() as session:
+        waiting = session.exec(select(Notification)).one()
+    assert waiting.attempts == 1 and "Alertmanager" in waiting.last_error

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from controlplane.api.waiting import Waiters
-from controlplane.errors import Changed
+from controlplane.errors import Busy, Changed
 from controlplane.store.answers import Expected, expected
 from observability.ids import new_id
 from pipeline.contract.training import Failure
@@ -17,6 +17,7 @@ from tests.api_client import add, api_of, decision
 from tests.controlplane_world import MODEL, RECIPE, World, spec
 
 PATH = f"/api/v1/models/{MODEL}"
+HOLD, WHY, WAITING = f"{PATH}/holds/rules", {"reason": "why"}, "waiting"
 
 
 @pytest.fixture
@@ -191,3 +192,34 @@ def test_who_looks_at_a_model_while_its_run_is_cancelled_or_starts_has_seen_anot
     started = world.store.pulse(MODEL)[0]
     world.store.cancel_run(run.key, "ann", "why", world.clock.now())
     assert seen < started < world.store.pulse(MODEL)[0]
+
+
+@pytest.mark.parametrize(
+    ("verb", "asked"),
+    [
+        ("claim_answer", lambda client, tag: client.put(HOLD, json=WHY, headers={"Idempotency-Key": "a-key-of-mine"})),
+        ("pulse", lambda client, tag: client.put(HOLD, json=WHY, headers={"If-Match": tag})),
+        (WAITING, lambda client, tag: client.get(PATH, params={"wait": 5}, headers={"If-None-Match": tag})),
+    ],
+    ids=["key", "if-match", "waiting"],
+)
+def test_a_database_that_is_busy_beside_the_routes_says_so_and_when_to_come_back(
+    client, world, monkeypatch, verb, asked
+):
+    tag = client.get(PATH).headers["ETag"]
+
+    def busy(*_: object) -> None:
+        raise Busy
+
+    if verb is WAITING:
+        monkeypatch.setattr(Waiters, "_shared_pulse", busy)
+    else:
+        monkeypatch.setattr(world.store, verb, busy)
+    answer = asked(client, tag)
+    assert (answer.status_code, answer.json()["error"]["code"], answer.headers["Retry-After"]) == (503, "busy", "1")
+
+
+def test_what_has_no_tag_says_so_instead_of_having_changed(client):
+    made = client.post("/api/v1/tokens", json={"name": "x", "role": "viewer", "reason": "why"}).json()
+    refused = client.delete(f"/api/v1/tokens/{made['id']}", params={"reason": "why"}, headers={"If-Match": "*"})
+    assert refused.status_code == 422 and "if-match" in refused.json()["error"]["message"]

@@ -146,10 +146,10 @@ def test_of_two_that_hold_one_request_one_changes_something(world):
         finally:
             claimed.reset(token)
 
-    first = world.store.claim_answer("k" * 64, "r", repeatable=False)
+    first = world.store.claim_answer("k" * 64, "r")
     age(world, timedelta(seconds=61))
     first = Claim(first.key, first.since - timedelta(seconds=61))
-    second = world.store.claim_answer("k" * 64, "r", repeatable=False)
+    second = world.store.claim_answer("k" * 64, "r")
     roll_back(second)
     with pytest.raises(KeyBusy):
         roll_back(first)
@@ -157,7 +157,7 @@ def test_of_two_that_hold_one_request_one_changes_something(world):
     world.store.release_answer(first)
     world.store.keep_answer(second, 200, {"number": 2})
     assert world.store.production(MODEL).number == 2
-    assert world.store.claim_answer("k" * 64, "r", repeatable=False).body == {"number": 2}
+    assert world.store.claim_answer("k" * 64, "r").body == {"number": 2}
 
 
 def test_a_change_whose_answer_was_lost_is_not_made_again(client, world):
@@ -170,11 +170,14 @@ def test_a_change_whose_answer_was_lost_is_not_made_again(client, world):
     assert world.store.production(MODEL).number == 2
 
 
-def test_a_put_whose_answer_was_lost_is_made_again_since_that_changes_nothing(client, world):
-    client.put(f"{PATH}/holds/rules", json={"reason": "why"}, headers=KEY)
+def test_a_repeated_delete_whose_answer_was_lost_does_not_undo_what_others_did_since(client, world):
+    client.put(f"{PATH}/holds/rollout", json={"reason": "why"})
+    client.request("DELETE", f"{PATH}/holds/rollout", json={"reason": "done"}, headers=KEY)
     age(world, timedelta(seconds=61), status=CARRIED_OUT, body=None)
-    again = client.put(f"{PATH}/holds/rules", json={"reason": "why"}, headers=KEY)
-    assert (again.status_code, again.json()["why"]) == (200, "why")
+    client.put(f"{PATH}/holds/rollout", json={"reason": "an incident"})
+    again = client.request("DELETE", f"{PATH}/holds/rollout", json={"reason": "done"}, headers=KEY)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "answer_lost")
+    assert [hold["why"] for hold in client.get(f"{PATH}/holds").json()["holds"]] == ["an incident"]
 
 
 def test_answers_are_forgotten_after_a_day(client, world):

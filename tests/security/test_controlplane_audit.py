@@ -58,14 +58,14 @@ def test_those_who_append_at_the_same_time_make_one_chain_without_a_gap(engine):
 
 
 def test_what_is_written_while_the_chain_is_walked_does_not_break_it(store, monkeypatch):
-    true, heads = store.audit_head, []
+    true, heads = store._head_and_last, []
 
     def overtaken():
         heads.append(true())
         make(store, 10 + len(heads))
         return heads[-1]
 
-    monkeypatch.setattr(store, "audit_head", overtaken)
+    monkeypatch.setattr(store, "_head_and_last", overtaken)
     assert store.verify_chain().broken is None and heads
 
 
@@ -126,6 +126,8 @@ SWAP = [MOVE.format(97, 2), MOVE.format(-1, 3), MOVE.format(-96, 99)]
     (["DELETE FROM audit WHERE sequence = 3", MOVE.format(-1, 4)], 3, "does not follow"),
     (SWAP, 2, "does not follow"),
     (["UPDATE audit_head SET hash = 'x' WHERE id = 1"], 6, "ended with"),
+    (["UPDATE audit SET sequence = 9 WHERE sequence = 6", "UPDATE audit_head SET sequence = 5, hash = (SELECT hash FROM"
+      " audit WHERE sequence = 5)"], 6, "behind the end"),
 ])  # fmt: skip
 def test_a_changed_removed_or_reordered_entry_is_named(store, engine, statements, sequence, why):
     tampered(engine, *statements)
