@@ -231,7 +231,7 @@ _HTTP: Final = frozenset({"request"})
 _REQUEST: Final = frozenset({"id"})
 _PREDICTION_VALUES: Final = ("version", "role", "sample_key", "score", "prediction", "raw", "features", "score_ms")
 #: `missing` follows from the features
-_PREDICTION: Final = frozenset({"schema_version", "model", "rival", "missing", *_PREDICTION_VALUES})
+_PREDICTION: Final = frozenset({"schema_version", "model", "rival", "missing", "sample_point", *_PREDICTION_VALUES})
 _RIVAL: Final = frozenset({"version", "score", "ms"})
 _LABEL: Final = frozenset({"schema_version", "model", "prediction_id", "label", "sample_key", "sample_point"})
 _SERVICE_OWN: Final = frozenset({"schema_version", "model"})
