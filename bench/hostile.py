@@ -86,10 +86,12 @@ def _fields(count: int) -> bytes:
 
 
 def refused(server: Server, target: tuple[str, str], attack: Attack) -> tuple[int, float]:
-    """The status that answers, and the seconds from the sending of the piece that decides until the answer."""
+    """The status that answers, and the seconds until then: since the piece that decides was sent, or since the first
+    where the answer came before that one.
+    """
     with socket.create_connection(("127.0.0.1", server.port), timeout=15) as connection:
         decided_by = attack.decided_by(limit_of({"method": target[0], "path": target[1]}))
-        decided = 0.0
+        decided = time.monotonic()
         try:
             for number, piece in enumerate([server.head(target, attack.framing), *attack.pieces]):
                 if number == decided_by:
