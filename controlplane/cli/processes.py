@@ -61,10 +61,15 @@ def ingest(
 
 
 def log_ledger(home: Home = None, as_json: AsJson = False) -> None:
-    """Count the log path: spooled = indexed + dead-lettered + waiting, since the first event."""
+    """Count the log path: spooled = indexed + dead-lettered + waiting, since the first event.
+
+    Exits with 1 where that does not hold.
+    """
     counted = ledger(settings_of(home).folders.spool)
     told = {**counted.model_dump(), "unaccounted": counted.unaccounted}
     say(as_json, told, "\n".join(f"{name:<14} {count:>12,}" for name, count in told.items()))
+    if counted.unaccounted:
+        raise typer.Exit(1)
 
 
 def demo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from observability.events import Event, line_of
 from observability.ports import LogStoreUnavailable, Refusal
 from observability.spool import shipper as shipper_module
-from observability.spool.dead_letters import DeadLetter, DeadLetters
+from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
 from observability.spool.ledger import ledger
 from observability.spool.poison import PoisonWindow, TooMuchPoison
-from observability.spool.reader import SpoolLine, SpoolReader
+from observability.spool.reader import CrashPoint, SpoolLine, SpoolReader
 from observability.spool.shipper import Shipped, Shipper
 from observability.spool.writer import SpoolWriter, segments_of
 from tests.event_samples import label, prediction
@@ -28,10 +29,15 @@ class MemoryStore:
         self.stored: dict[str, Event] = {}
         self.unavailable = 0
         self.refuses: Callable[[Event], bool] = lambda event: False
+        self.meanwhile: Callable[[], object] = lambda: None
+        #: of each call: ids, lines, and whether it was said to be fresh
+        self.calls: list[tuple[list[str], list[bytes], bool]] = []
 
     def append(
         self, events: Sequence[Event], lines: Sequence[bytes] | None = None, *, fresh: bool = False
     ) -> list[Refusal]:
+        self.calls.append(([event.id for event in events], list(lines or ()), fresh))
+        self.meanwhile()
         if self.unavailable:
             self.unavailable -= 1
             raise LogStoreUnavailable("away")
@@ -48,13 +54,17 @@ class Log:
         self.letters = DeadLetters(root / "dead")
         self.start()
 
-    def start(self, **settings) -> None:
-        self.reader = SpoolReader(self.spool)
-        self.shipper = Shipper(self.reader, self.store, self.letters, **settings)
+    def start(self, at=lambda point: None, **settings) -> None:
+        self.reader = SpoolReader(self.spool, at=at)
+        self.shipper = Shipper(self.reader, self.store, self.letters, at=at, **settings)
 
     def restart(self, **settings) -> None:
         self.reader.close()
         self.start(**settings)
+
+    def ship_all(self) -> None:
+        while self.shipper.ship_once().lines:
+            pass
 
     def write(self, *lines: bytes | Event) -> None:
         with SpoolWriter(self.spool / "serving-0") as writer:
@@ -144,26 +154,113 @@ def test_running_waits_out_an_absent_store_and_stops_when_told(log, monkeypatch)
     assert log.account() == (5, 5, 0, 0)
 
 
-@pytest.mark.parametrize("step", ["store", "dead letters", "offset"])
-def test_a_shipper_that_dies_after_any_step_moves_no_line_twice(log, monkeypatch, step):
-    log.write(prediction(1, "p1"), b"poison", prediction(2, "p2"))
+@pytest.mark.parametrize("point", get_args(CrashPoint))
+@pytest.mark.parametrize("visit", [1, 2])
+def test_a_shipper_that_dies_at_any_point_moves_no_line_twice_and_loses_none(log, point, visit):
+    with SpoolWriter(log.spool / "serving-0", segment_bytes=2_000) as writer:
+        for number in range(6):
+            writer.write([line_of(prediction(number, f"p{number}")), b"poison"])
+    left = [visit]
 
-    def die(*_):
+    def die(here: CrashPoint) -> None:
+        left[0] -= here == point
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    log.restart(at=die, batch_lines=5)
+    with pytest.raises(KeyboardInterrupt):
+        log.ship_all()
+        assert visit == 2, "every point is passed at least once"
+        raise KeyboardInterrupt
+    assert log.account()[0] == 12
+    log.restart(batch_lines=4)
+    log.ship_all()
+    assert set(log.store.stored) == {f"p{number}" for number in range(6)}
+    assert log.letters.count() == 6
+    assert log.account() == (12, 6, 6, 0)
+    assert segments_of(log.spool / "serving-0") == []
+
+
+def test_the_next_batch_is_read_while_the_store_takes_one(log, monkeypatch):
+    log.write(*(prediction(i, f"p{i}") for i in range(6)))
+    log.restart(batch_lines=2)
+    ahead, real = threading.Event(), log.reader.next_batch
+
+    def read(limit, behind=None):
+        if behind is not None:
+            ahead.set()
+        return real(limit, behind)
+
+    monkeypatch.setattr(log.reader, "next_batch", read)
+    log.store.meanwhile = lambda: ahead.wait(5) or pytest.fail("the store waited for the reader")
+    assert log.shipper.ship_once().more
+    log.store.meanwhile = lambda: None
+    log.ship_all()
+    assert [ids for ids, _, _ in log.store.calls] == [["p0", "p1"], ["p2", "p3"], ["p4", "p5"]]
+    assert log.account() == (6, 6, 0, 0)
+
+
+def test_the_store_is_given_the_lines_as_they_stand_in_the_spool(log):
+    log.write(prediction(1, "p1"), b"poison", prediction(2, "p2"))
+    log.shipper.ship_once()
+    assert log.store.calls == [(["p1", "p2"], [line_of(prediction(1, "p1")), line_of(prediction(2, "p2"))], True)]
+
+
+def test_what_was_or_may_have_been_offered_before_is_never_called_fresh(log):
+    log.write(*(prediction(i, f"p{i}") for i in range(8)))
+    log.restart(batch_lines=2)
+    log.shipper.ship_once()
+    log.store.unavailable = 1
+    with pytest.raises(LogStoreUnavailable):
+        log.shipper.ship_once()
+    log.shipper.ship_once()
+
+    def die() -> None:
         raise KeyboardInterrupt
 
-    target = {
-        "store": (log.letters, "add"), "dead letters": (log.reader, "commit"), "offset": (log.reader, "delete_shipped"),
-    }[step]  # fmt: skip
-    with monkeypatch.context() as patch:
-        patch.setattr(*target, die)
-        with pytest.raises(KeyboardInterrupt):
+    log.store.meanwhile = die
+    with pytest.raises(KeyboardInterrupt):
+        log.shipper.ship_once()
+    log.store.meanwhile = lambda: None
+    log.restart(batch_lines=1)
+    log.ship_all()
+    flags = [(ids[0], fresh) for ids, _, fresh in log.store.calls]
+    assert flags == [
+        ("p0", True), ("p2", True), ("p2", False), ("p4", True),
+        ("p4", False), ("p5", False), ("p6", False), ("p7", False),
+    ] or flags[-4:] == [("p4", False), ("p5", False), ("p6", True), ("p7", True)]  # fmt: skip
+
+
+def test_a_shipper_that_is_told_to_stop_finishes_its_batch(log):
+    log.write(*(prediction(i, f"p{i}") for i in range(6)))
+    log.restart(batch_lines=2)
+    stop = threading.Event()
+    log.store.meanwhile = stop.set
+    log.shipper.run(stop)
+    assert log.account() == (6, 2, 0, 4)
+
+
+def test_shipping_waits_where_the_dead_letters_are_full_and_goes_on_when_there_is_room(log):
+    log.letters = DeadLetters(log.letters._root, quota_bytes=300)
+    log.restart()
+    log.write(b"poison", b"p" * 300, prediction(1, "p1"))
+    for _ in range(2):
+        with pytest.raises(DeadLettersFull, match="DEAD_LETTER_QUOTA"):
             log.shipper.ship_once()
-    assert log.account()[0] == 3
+        assert log.account() == (3, 0, 0, 3)
+    log.letters = DeadLetters(log.letters._root)
     log.restart()
     log.shipper.ship_once()
-    assert set(log.store.stored) == {"p1", "p2"}
-    assert log.letters.count() == 1
-    assert log.account() == (3, 2, 1, 0)
+    assert log.account() == (3, 1, 2, 0)
+
+
+def test_a_shipper_counts_what_it_moved_and_what_stopped_it(log):
+    log.write(prediction(1, "p1"), b"poison")
+    log.store.unavailable = 1
+    with pytest.raises(LogStoreUnavailable):
+        log.shipper.ship_once()
+    log.ship_all()
+    assert log.shipper.counts == {"LogStoreUnavailable": 1, "batches": 1, "indexed": 1, "dead_lettered": 1}
 
 
 @pytest.mark.parametrize("saves", [0, 1])

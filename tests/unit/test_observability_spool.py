@@ -209,6 +209,25 @@ def test_every_writers_lines_are_read_once_and_in_order(tmp_path, reader):
         assert read_all(reader) == lines(40)
 
 
+def test_a_busy_writer_fills_a_batch_alone_beside_idle_ones(tmp_path, reader):
+    for name in "bcdefgh":
+        with SpoolWriter(tmp_path / name) as idle:
+            idle.write(lines(0))
+    read_all(reader)
+    with SpoolWriter(tmp_path / "a") as writer, SpoolWriter(tmp_path / "b") as little:
+        writer.write(lines(*range(1_000)))
+        little.write(lines(7, 8))
+        batch = reader.next_batch(500)
+        assert (len(batch.lines), batch.more) == (500, True)
+        assert {line.writer for line in batch.lines} == {"a", "b"}
+        behind = reader.next_batch(2_000, batch)
+        assert (len(behind.lines), behind.more) == (502, False)
+        assert {line.offset for line in behind.lines}.isdisjoint(
+            line.offset for line in batch.lines if line.writer == "a"
+        )
+        assert reader.waiting_bytes() == sum(len(line.data) + 1 for line in batch.lines + behind.lines)
+
+
 def test_what_was_not_committed_is_read_again_also_by_the_next_reader(tmp_path):
     with SpoolWriter(tmp_path / "a") as writer:
         writer.write(lines(1, 2, 3))
