@@ -157,6 +157,8 @@ class AlertFacts:
     without_budget: tuple[RuleSaid, ...] = ()
     #: a retraining in progress: a run, or a version on its way; None where there is none
     retraining: str | None = None
+    #: a version on its way that goes nowhere while rollouts are frozen, in words: it answers nothing
+    frozen: str | None = None
     last_run: LastRun | None = None
     unstarted: Unstarted | None = None
     challenger: Challenger | None = None

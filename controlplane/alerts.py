@@ -102,6 +102,8 @@ def _error(facts: AlertFacts) -> Iterator[Holding]:
 def _answered(facts: AlertFacts, said: RuleSaid) -> str:
     if facts.retraining is not None:
         return f"{said.detail}. A retraining is in progress: {facts.retraining}."
+    if facts.frozen is not None:
+        return f"{said.detail}. A version that was made since goes no further: {facts.frozen}."
     if said.reason.startswith("RETRAIN"):
         return f"{said.detail}. A retraining was asked for, and no better version came of it."
     return f"{said.detail}. Nothing was retrained."

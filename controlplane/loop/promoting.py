@@ -47,8 +47,8 @@ def _advance(work: Work, version: Version, rollout: Rollout | None, now: datetim
         _judge(work, version, now)
     elif version.state is VersionState.AWAITING_APPROVAL:
         _await_approval(work, version, now)
-    else:
-        work.store.begin_rollout(version, now)
+    elif rollout is None or _freeze(work, version.model, now)[0] is None:
+        work.store.begin_rollout(version, now)  # else the one that is watched keeps its guards until the thaw
 
 
 def _overtaken(work: Work, version: Version) -> str | None:

@@ -22,7 +22,7 @@ from controlplane.alertfacts import (
 )
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
 from controlplane.store.reading import table_of
-from controlplane.store.rollouts import PRODUCTION
+from controlplane.store.rollouts import PRODUCTION, frozen_by
 from controlplane.store.runs import UNDER_WAY
 from controlplane.tables import (
     DecisionRecord,
@@ -59,6 +59,7 @@ def read_alert_facts(
     version, since = session.exec(in_production).first() or (None, None)
     newest = select(Version).where(Version.model == model.id).order_by(col(Version.number).desc())
     last = session.exec(newest.limit(1)).first()
+    frozen = _frozen(session, last, now)
     return AlertFacts(
         model=model.id,
         wall=wall,
@@ -66,7 +67,8 @@ def read_alert_facts(
         version=version,
         windows=_windows(session, model, version, since) if version is not None else (),
         without_budget=_without_budget(session, model, version) if version is not None else (),
-        retraining=_retraining(session, model.id, last),
+        retraining=_retraining(session, model.id, last if frozen is None else None),
+        frozen=frozen,
         last_run=_last_run(session, model.id),
         unstarted=_unstarted(session, model.id),
         challenger=_challenger(session, last),
@@ -82,23 +84,24 @@ def read_alert_facts(
 def _windows(session: Session, model: Model, version: int, since: datetime | None) -> tuple[RuleSaid, ...]:
     """What each data and metric rule decided on the newest window since the version went into production."""
     rules = [rule for rule in model.spec.get("rules", ()) if rule["kind"] in WINDOW_KINDS]
-    looked = {(rule["monitor"], rule["kind"] == "metric") for rule in rules}
-    ids = {key: _newest_windows(session, model.id, version, since, *key) for key in sorted(looked)}
+    tracks = {rule["name"]: (rule["monitor"], rule.get("segment") or "", rule["kind"] == "metric") for rule in rules}
+    looked = sorted(set(tracks.values()))
+    ids = {track: _newest_windows(session, model.id, version, since, *track) for track in looked}
     said = _said_of(session, model.id, {rule["name"] for rule in rules}, {each for few in ids.values() for each in few})
     found = []
     for rule in rules:
-        windows = ids[rule["monitor"], rule["kind"] == "metric"]
+        windows = ids[tracks[rule["name"]]]
         known = (said.get((rule["name"], window)) for window in windows)
         found.append(next((each for each in known if each is not None), None))
     return tuple(each for each in found if each is not None)
 
 
 def _newest_windows(
-    session: Session, model: str, version: int, since: datetime | None, monitor: str, settled: bool
+    session: Session, model: str, version: int, since: datetime | None, monitor: str, segment: str, settled: bool
 ) -> list[str]:
     query = select(ScoredWindow.id).where(
         ScoredWindow.model == model, ScoredWindow.version == version, ScoredWindow.monitor == monitor,
-        ScoredWindow.cut_at >= (since or EPOCH),
+        ScoredWindow.segment == segment, ScoredWindow.cut_at >= (since or EPOCH),
     )  # fmt: skip
     if settled:
         query = query.where(col(ScoredWindow.error_at).is_not(None))
@@ -143,6 +146,14 @@ def _retraining(session: Session, model: str, last: Version | None) -> str | Non
     if last is not None and last.state in ON_ITS_WAY:
         return f"version {last.number} is {last.state}"
     return None
+
+
+def _frozen(session: Session, last: Version | None, now: datetime) -> str | None:
+    """A version on its way that somebody stopped mends nothing for as long as that lasts."""
+    if last is None or last.state not in ON_ITS_WAY:
+        return None
+    hold = frozen_by(session, last.model, now)
+    return f"version {last.number} is {last.state}, frozen by {hold.by}: {hold.why}" if hold is not None else None
 
 
 def _unstarted(session: Session, model: str) -> Unstarted | None:

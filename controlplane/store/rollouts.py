@@ -93,18 +93,25 @@ class Rollouts(Database):
         return True
 
     def begin_rollout(self, version: Version, now: datetime) -> bool:
-        """Begin the way of a version that was staged by an older release. False where it has begun."""
+        """Begin the way of a version that was staged while rollouts were frozen, or by an older release. False where it
+        has begun, or has to wait still.
+        """
         with self._writing() as session:
             lock(session, version.model)
             row, other = one(session, version.model, version.number), under_way(session, version.model)
             if row.state is not VersionState.STAGING or (other and other.state is not RolloutState.WATCHING):
                 return False
-            self._begin_rollout(session, row, now)
-            return True
+            return self._begin_rollout(session, row, now)
 
-    def _begin_rollout(self, session: Session, version: Version, now: datetime) -> None:
-        """A version was staged: its way begins. Whoever is still being watched has been watched for long enough."""
+    def _begin_rollout(self, session: Session, version: Version, now: datetime) -> bool:
+        """A version was staged: its way begins. Whoever is still being watched has been watched for long enough.
+
+        While rollouts are frozen a watch does not end for it: its guards could take nothing back any more. The version
+        is loaded meanwhile, and begins after the thaw.
+        """
         watched = under_way(session, version.model)
+        if watched is not None and frozen_by(session, version.model, now) is not None:
+            return False
         if watched is not None:
             done = Step(StepReason.DONE_NEXT, f"version {version.number} is on its way", RolloutState.DONE)
             self._move_rollout(session, watched, done, now)
@@ -117,6 +124,7 @@ class Rollouts(Database):
         session.add(rollout)
         self._tell_rollout(session, rollout, now)
         self._touch(session, version.model)
+        return True
 
     def _move_rollout(self, session: Session, rollout: Rollout, step: Step, now: datetime) -> None:
         """The one place in which a rollout changes its state, and its versions with it."""

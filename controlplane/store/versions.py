@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 from controlplane.access.acts import Act
 from controlplane.errors import Conflict, Frozen, NothingToRollBackTo
 from controlplane.lifecycle import (
+    ON_ITS_WAY,
     VERSION_TRANSITIONS,
     IllegalTransition,
     RolloutState,
@@ -101,7 +102,10 @@ class Versions(Rollouts):
             return session.exec(query.order_by(col(Version.model), col(Version.number))).all()
 
     def record_gate(self, version: Version, verdict: GateVerdict, now: datetime) -> Version:
-        """Store what the gate said, and begin the candidate's rollout, or have it wait for a person, or reject it."""
+        """Store what the gate said, and begin the candidate's rollout, or have it wait for a person, or reject it.
+
+        Where rollouts are frozen and the version before it is being watched, its rollout begins after the thaw.
+        """
         with self._writing() as session:
             lock(session, version.model)
             row = one(session, version.model, version.number)
@@ -143,6 +147,7 @@ class Versions(Rollouts):
             version.approved_by, version.approved_why = act.actor if act else "", why
             self._move(version, VersionState.STAGING, f"approved: {why}", now)
             self._begin_rollout(session, version, now)
+            self._touch(session, model_id)
             self._audit(session, act, "version.approve", named(version), before, _said(version))
             return version
 
@@ -188,10 +193,11 @@ class Versions(Rollouts):
             lock(session, model_id)
             version, rollout = one(session, model_id, number), under_way(session, model_id)
             before = _said(version)
+            hold = frozen_by(session, model_id, now)
+            if hold is not None and version.state in ON_ITS_WAY:
+                raise Frozen(f"{hold.by} froze the rollouts of {model_id}: {hold.why}", by=hold.by, why=hold.why)
             if rollout is None or rollout.version != number or rollout.state is RolloutState.WATCHING:
                 raise IllegalTransition(named(version), version.state, VersionState.PRODUCTION)
-            if (hold := frozen_by(session, model_id, now)) is not None:
-                raise Frozen(f"{hold.by} froze the rollouts of {model_id}: {hold.why}", by=hold.by, why=hold.why)
             self._require_ready(session, version, rollout, silence)
             plan = _plan_of(session, version)
             step = promotion(plan, rollout.champion, why, StepReason.PROMOTE_ASKED)

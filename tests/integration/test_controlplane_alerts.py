@@ -16,7 +16,7 @@ from controlplane.loop.triggers import apply_rules
 from controlplane.store import Store, open_engine
 from observability.clock import SystemClock
 from pipeline.contract.training import Failure
-from tests.controlplane_world import DRIFT, MODEL, FakeClock, World, spec
+from tests.controlplane_world import DRIFT, MODEL, RECIPE, FakeClock, World, spec
 
 CHANNELS = ("alertmanager", "webhook:ops")
 COOL = DRIFT | {"cooldown": "1d"}
@@ -106,6 +106,23 @@ def test_drift_is_told_where_the_retraining_that_answered_it_failed(world):
     world.tick()
 
     assert sorted(waiting(world)) == [("DriftDetected", "firing", 1), ("RetrainingFailed", "firing", 1)]
+
+
+def test_drift_is_told_while_the_version_that_could_answer_it_is_frozen(world):
+    world.store.apply_model(spec([COOL], rollout={"canary": [{"share": 0.1, "rows": 10}]}), RECIPE, world.clock.now())
+    in_service(world)
+    world.finish(world.ask().key, world.made())
+    world.tick()
+    world.load_staged()
+    drift(world)
+    assert waiting(world) == [], "a version that may answer it is on its way"
+
+    world.store.put_hold(MODEL, "rollout", "the fair", None, world.clock.now(), "ann")
+    world.tick()
+
+    assert waiting(world) == [("DriftDetected", "firing", 1)]
+    (alert,) = world.store.open_alerts(MODEL)
+    assert "version 2 is canary, frozen by ann: the fair" in alert.description
 
 
 def test_a_failed_retraining_is_over_with_the_next_that_succeeds_even_if_the_gate_turns_its_version_down(world):

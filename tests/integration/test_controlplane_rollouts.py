@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -20,8 +19,9 @@ from controlplane.loop.boundary import apart
 from controlplane.loop.comparing import compare_rollouts
 from controlplane.store import Store, open_engine
 from controlplane.tables import AuditEntry, Model, Rollout, Version
+from observability.events import ControlEvent, parse
 from observability.ports import LogStoreUnavailable, Paired
-from tests.controlplane_world import MODEL, World, spec
+from tests.controlplane_world import MODEL, RECIPE, START, World, spec
 
 SHADOW = {"rows": 50}
 CANARY = [{"share": 0.05, "rows": 50}, {"share": 0.5, "rows": 50}]
@@ -96,8 +96,8 @@ class Rolling(World):
 
     def told(self, kind: str) -> list[dict]:
         self.tick()
-        events = {event["id"]: event for event in map(json.loads, self.lines.lines)}
-        return [event["body"] for event in events.values() if event["kind"] == kind]
+        events = {event.id: event for event in map(parse, self.lines.lines)}
+        return [event.body for event in events.values() if isinstance(event, ControlEvent) and event.kind == kind]
 
     def way(self, number: int = 2) -> list[str]:
         return [body["state"] for body in self.told("rollout") if body["version"] == number]
@@ -302,6 +302,38 @@ def test_a_guard_ends_a_frozen_rollout_all_the_same(tmp_path, state, end):
     world.go_until(RolloutState(state))
     world.store.put_hold(MODEL, "rollout", "the fair", None, world.clock.now(), "ann")
     assert world.go(failed=50) == end
+
+
+@pytest.mark.parametrize("approval", [False, True])
+def test_a_version_that_passes_its_gate_in_a_freeze_leaves_the_watched_one_its_guards(tmp_path, approval):
+    world = Rolling(tmp_path, FULL, gate={"resamples": 200})
+    world.go_until(RolloutState.WATCHING)
+    world.store.apply_model(spec([], rollout=FULL, gate={"resamples": 200, "approval": approval}), RECIPE, START)
+    world.store.put_hold(MODEL, "rollout", "the fair", None, world.clock.now(), "ann")
+    world.judged()
+    if approval:
+        world.store.approve(MODEL, 3, "seen it", world.clock.now(), ACT)
+    before = world.changes()
+    world.tick()
+    assert world.states()[3] == "staging" and world.changes() == before
+    with pytest.raises(Frozen):
+        world.store.promote(MODEL, 3, "now", world.clock.now(), ACT)
+
+    assert world.go(failed=50) is RolloutState.ROLLED_BACK
+    world.tick()
+    assert world.states() == {1: "production", 2: "rolled_back", 3: "rejected"}
+
+
+def test_a_version_that_was_staged_in_a_freeze_begins_after_the_thaw(tmp_path):
+    world = Rolling(tmp_path, FULL)
+    world.go_until(RolloutState.WATCHING)
+    world.store.put_hold(MODEL, "rollout", "the fair", world.clock.now() + timedelta(hours=2), world.clock.now(), "ann")
+    world.judged()
+    assert world.go() is RolloutState.WATCHING and world.way(3) == []
+    world.clock.advance(timedelta(hours=1))
+    world.tick()
+
+    assert world.way(3)[0] == "loading" and world.store.rollouts(MODEL)[1].reason == "DONE_NEXT"
 
 
 def test_a_step_that_was_decided_before_a_freeze_is_not_taken_after_it(tmp_path, monkeypatch):
