@@ -1,0 +1,1 @@
+"""The log store in Elasticsearch: templates of its data streams, writing, questions."""
