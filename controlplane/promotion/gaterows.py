@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pandas as pd
-from pyarrow.lib import ArrowException
+from pyarrow.lib import ArrowException, ArrowMemoryError
 
 from bundle.blobs import BlobCorrupt, BlobStore
 from controlplane.errors import BrokenEvidence
@@ -21,10 +21,13 @@ def read_gate_rows(blobs: BlobStore, digest: str, request: TrainingRequest) -> G
 
     A feature that the spec's slices name and the rows do not hold is left out: the check that asks for it fails.
     """
+    data = _stored(blobs, digest)
     try:
-        frame = pd.read_parquet(io.BytesIO(blobs.get(digest)))
+        frame = pd.read_parquet(io.BytesIO(data))
         frame = frame[[*COLUMNS, *(name for name in frame if str(name).startswith(SLICE_PREFIX))]]
-    except (OSError, BlobCorrupt, ArrowException, ValueError, KeyError) as error:
+    except ArrowMemoryError:
+        raise  # the machine's trouble
+    except (OSError, ArrowException, ValueError, KeyError) as error:  # of bytes in memory, where no disk can fail
         raise BrokenEvidence(f"the gate's rows {digest} cannot be read: {error}", digest=digest) from error
     has_champion = request.champion is not None
     if request.champion_cutoff is not None:
@@ -41,3 +44,13 @@ def read_gate_rows(blobs: BlobStore, digest: str, request: TrainingRequest) -> G
             if SLICE_PREFIX + each.feature in frame
         },
     )
+
+
+def _stored(blobs: BlobStore, digest: str) -> bytes:
+    """The bytes. Only what is missing, corrupt or no digest is broken for good: what a disk cannot give now it may
+    give at the next tick.
+    """
+    try:
+        return blobs.get(digest)
+    except (FileNotFoundError, BlobCorrupt, ValueError) as error:
+        raise BrokenEvidence(f"the gate's rows {digest} cannot be read: {error}", digest=digest) from error

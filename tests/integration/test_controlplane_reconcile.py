@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import timedelta
 
 import pytest
@@ -101,6 +102,22 @@ def test_a_version_whose_gate_rows_are_gone_is_rejected_and_says_so(world):
 
     version = world.store.version(MODEL, 1)
     assert version.state is VersionState.REJECTED and "cannot be read" in version.note
+
+
+def test_a_disk_that_fails_for_a_moment_rejects_no_version(world, monkeypatch, caplog):
+    run = world.ask()
+    world.finish(run.key, world.made(champion=False))
+    with monkeypatch.context() as patched:
+        patched.setattr(world.blobs, "get", too_many_files)
+        world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.CANDIDATE and "Too many open files" in caplog.text
+
+    world.tick()
+    assert world.store.version(MODEL, 1).state is VersionState.STAGING
+
+
+def too_many_files(_digest: str) -> bytes:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_a_failed_run_is_kept_with_its_reason_and_makes_no_version(world):
