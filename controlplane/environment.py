@@ -20,7 +20,7 @@ _MACHINE: Final = frozenset(
 )  # fmt: skip
 _LIBRARIES: Final = ("LC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON")
 TRAINING: Final = ("HADOOP_", "MLFLOW_", "OBSERVABILITY_", "PIPELINE_", "PYSPARK_", "SPARK_")
-SERVING: Final = ("BENTOML_", "SERVING_")
+SERVING: Final = ("BENTOML_", "OBSERVABILITY_LOG_", "OBSERVABILITY_METRICS_", "SERVING_")
 #: no list may name these: they open the control plane itself
 _OURS: Final = ("CONTROLPLANE_", "DRIFTGATE_")
 

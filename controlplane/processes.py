@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from bundle.blobs import BlobStore
 from controlplane.access.auth import Authenticator
@@ -24,33 +26,58 @@ from controlplane.alertfacts import Patience
 from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
 from controlplane.environment import SERVING, TRAINING, handed_on
+from controlplane.errors import Unsafe
 from controlplane.loop.monitoring import Watch, reconcile_windows
 from controlplane.loop.reconcile import Reconciler
 from controlplane.loop.scheduler import Ticker
 from controlplane.loop.spooled import SpooledLines
 from controlplane.loop.trainer import SubprocessTrainer
+from controlplane.metrics import committed, standing
+from controlplane.metrics.committed import Committed
+from controlplane.metrics.requests import route_of
+from controlplane.metrics.ticks import Ticks
 from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.deliverer import Deliverer
 from controlplane.replayclock import clock_for
 from controlplane.settings import Settings
 from controlplane.store import Store, open_engine
+from controlplane.store.measures import Measures
+from observability.clock import Clock, SystemClock
 from observability.logstores import open_log_store
 from observability.settings import Settings as ShippingSettings
 from observability.spool.dead_letters import DeadLetters
 from observability.spool.reader import SpoolReader
-from observability.spool.shipper import PoisonWindow, Shipper
+from observability.spool.shipper import PoisonWindow, Shipper, TooMuchPoison
+from observability.telemetry import storecalls
+from observability.telemetry.logs import set_up_logging
+from observability.telemetry.metrics import Requests, new_registry, told
+from observability.telemetry.requests import Named
+from observability.telemetry.settings import MetricsSettings, MetricsUnsafe, refuse_open
+from observability.telemetry.shipping import Shipping
+
+LOG: Final = logging.getLogger(__name__)
+#: so long a shipper that was stopped by refused lines is there to be asked why, before it ends and is started again
+STANDSTILL_SECONDS: Final = 60.0
 
 
 def run_control(settings: Settings) -> None:
     """REST API, admin pages and the tick, until a signal ends them."""
-    _prepare()
     home = settings.folders
     credentials = ensure_credentials(home.credentials)
     refuse_unsafe(settings, credentials)
-    store = Store(open_engine(settings.database, settings.migrate == "start"))
-    let_in(store, credentials)
-    channels = open_channels(settings, store)
-    clock, blobs, lines = clock_for(settings, store), BlobStore(home.blobs), SpooledLines(home)
+    with _telling("control", home.spool) as registry:
+        engine = open_engine(settings.database, settings.migrate == "start")
+        store = Store(engine)
+        let_in(store, credentials)
+        clock = clock_for(settings, store)
+        registry.register(standing.standing(Measures(engine), clock, SystemClock()))
+        with Committed(registry, committed.OF_CONTROL).counting(engine):
+            _serve(settings, installation_key(settings, credentials), store, clock, registry)
+
+
+def _serve(settings: Settings, hook_key: bytes, store: Store, clock: Clock, registry: CollectorRegistry) -> None:
+    home, channels, ticks = settings.folders, open_channels(settings, store), Ticks(registry)
+    blobs, lines = BlobStore(home.blobs), SpooledLines(home)
     reconciler = Reconciler(
         store=store,
         trainer=SubprocessTrainer(home, environment=handed_on(os.environ, TRAINING, settings.pass_environment)),
@@ -61,10 +88,17 @@ def run_control(settings: Settings) -> None:
         instance_silence=settings.instance_silence,
         patience=Patience() if settings.clock == "system" else Patience(monitor=None),
     )
-    deliveries = [
-        Ticker(Deliverer(store, channel, reconciler.owner, reconciler.at).once, settings.tick) for channel in channels
-    ]
-    runs, ticker = Ticker(reconciler.look_after_runs, settings.tick), Ticker(reconciler.decide, settings.tick)
+    runs, ticker, *deliveries = (
+        Ticker(ticks.measured(name, tick), settings.tick)
+        for name, tick in (
+            ("runs", reconciler.look_after_runs),
+            ("decide", reconciler.decide),
+            *(
+                (f"notify {channel.name}", Deliverer(store, channel, reconciler.owner, reconciler.at).once)
+                for channel in channels
+            ),
+        )
+    )
     parts = Parts(
         store=store,
         blobs=blobs,
@@ -76,13 +110,13 @@ def run_control(settings: Settings) -> None:
         trusted_proxies=settings.trusted_proxies,
         behind_tls=settings.behind_tls,
         runbook_url=settings.runbook_url,
-        hook_key=installation_key(settings, credentials),
+        hook_key=hook_key,
     )
     app = create_app(parts, admin_pages(), _ticking(runs, ticker, *deliveries))
     try:
         uvicorn.run(
-            app, host=settings.host, port=settings.port, log_level="warning",
-            proxy_headers=False, server_header=False, timeout_graceful_shutdown=10,
+            Named(app, Requests(registry, route_of)), host=settings.host, port=settings.port, log_level="warning",
+            log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_graceful_shutdown=10,
         )  # fmt: skip
     finally:
         lines.close()
@@ -90,36 +124,49 @@ def run_control(settings: Settings) -> None:
 
 def run_monitor(settings: Settings) -> None:
     """Windows cut and scored, until a signal ends it."""
-    from observability.monitors.evidently_scores import score_window  # 6 s: only this process waits for it
-
-    _prepare()
     home = settings.folders
-    store = Store(open_engine(settings.database, settings.migrate == "start"))
-    watch = Watch(
-        store=store,
-        logs=open_log_store(home.log_store, ShippingSettings()),
-        blobs=BlobStore(home.blobs),
-        clock=clock_for(settings, store),
-        score=score_window,
-    )
-    ticker = Ticker(lambda: reconcile_windows(watch), settings.monitor_every)
-    ticker.start()
-    _until_signalled().wait()
-    ticker.stop()
+    with _telling("monitor", home.spool) as registry:
+        from observability.monitors.evidently_scores import score_window  # 6 s: only this process waits for it
+
+        engine = open_engine(settings.database, settings.migrate == "start")
+        store = Store(engine)
+        clock = clock_for(settings, store)
+        watch = Watch(
+            store=store,
+            logs=storecalls.counted(open_log_store(home.log_store, ShippingSettings()), registry),
+            blobs=BlobStore(home.blobs),
+            clock=clock,
+            score=score_window,
+        )
+        registry.register(standing.watching(Measures(engine), clock))
+        tick = Ticks(registry).measured("monitor", lambda: reconcile_windows(watch))
+        with Committed(registry, committed.OF_MONITOR).counting(engine):
+            ticker = Ticker(tick, settings.monitor_every)
+            ticker.start()
+            _until_signalled().wait()
+            ticker.stop()
 
 
 def run_shipper(settings: Settings) -> None:
     """Spooled events moved to the log store, until a signal ends it."""
-    _prepare()
     home, shipping = settings.folders, ShippingSettings()
-    shipper = Shipper(
-        SpoolReader(home.spool),
-        open_log_store(home.log_store, shipping),
-        DeadLetters(home.dead_letters),
-        batch_lines=shipping.batch_lines,
-        poison=PoisonWindow(share=shipping.poison_share),
-    )
-    shipper.run(_until_signalled())
+    with _telling("shipper", home.spool) as registry:
+        metrics = Shipping(registry, home.spool, shipping.elasticsearch_ca_cert)
+        shipper = Shipper(
+            SpoolReader(home.spool),
+            storecalls.counted(open_log_store(home.log_store, shipping), registry),
+            DeadLetters(home.dead_letters),
+            batch_lines=shipping.batch_lines,
+            poison=PoisonWindow(share=shipping.poison_share),
+        )
+        stop = _until_signalled()
+        try:
+            shipper.run(stop)
+        except TooMuchPoison:
+            metrics.stands_still()
+            LOG.exception("shipping stands still")
+            stop.wait(STANDSTILL_SECONDS)
+            raise
 
 
 def run_serving(settings: Settings) -> NoReturn:
@@ -169,9 +216,20 @@ def _until_signalled() -> threading.Event:
     return stop
 
 
-def _prepare() -> None:
-    """What each process begins with: files that only their owner reads, and a log without a secret."""
+@contextmanager
+def _telling(service: str, spool: Path) -> Iterator[CollectorRegistry]:
+    """What each process begins with: files that only their owner reads, a log without a secret, and its metrics.
+
+    Raises Unsafe where others could read the metrics.
+    """
     os.umask(0o077)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("apscheduler", "httpx", "httpcore"):  # the latter two name whole addresses
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    settings = MetricsSettings()
+    try:
+        refuse_open(settings)
+    except MetricsUnsafe as error:
+        raise Unsafe(str(error)) from error
+    name = f"{service}_port"
+    with set_up_logging(service, spool) as logs:
+        registry = new_registry(logs)
+        with told(registry, settings, getattr(settings, name), f"OBSERVABILITY_METRICS_{name.upper()}"):
+            yield registry

@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import NoReturn
 
+from observability.telemetry.settings import MetricsSettings, MetricsUnsafe, refuse_open
 from serving.errors import Unsafe
 from serving.safety import refuse_unsafe
 from serving.settings import Settings
@@ -48,7 +49,8 @@ def main() -> NoReturn:
     try:
         refuse_unsafe(settings)
         settings.key()
-    except Unsafe as error:
+        refuse_open(MetricsSettings())
+    except (Unsafe, MetricsUnsafe) as error:
         sys.exit(f"serving does not start: {error}")
     listener = listen(settings)
     worker = [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any, NoReturn
 
 from observability.clock import Clock
 from observability.ids import new_id
 from observability.spool.writer import SpoolFull, SpoolWriter
+from observability.telemetry.requests import REQUEST_ID
 from serving.errors import Refused
 from serving.poller import Poller
 from serving.reporting import Answered, label_lines, prediction_lines, spool_predictions
@@ -21,6 +23,9 @@ class Answering:
     """What the routes do. Scoring takes a fraction of a millisecond, so it is done where the request is."""
 
     def __init__(self, poller: Poller, spool: SpoolWriter, privacy_key: bytes, clock: Clock) -> None:
+        #: predictions and labels by model, since the start
+        self.predicted: Counter[str] = Counter()
+        self.labelled: Counter[str] = Counter()
         self._poller = poller
         self._spool = spool
         self._scoring = Scoring(privacy_key)
@@ -39,8 +44,9 @@ class Answering:
         ids = [new_id() for _ in rows]
         verdict = self._scoring.score(slot, rows, ids[0])
         latency_ms = (time.perf_counter() - started) * 1000
-        batch = Answered(model, verdict, event_times, now, latency_ms)
+        batch = Answered(model, verdict, event_times, now, latency_ms, REQUEST_ID.get())
         spool_predictions(self._spool, prediction_lines(batch, ids))
+        self.predicted[model] += len(ids)
         given = verdict.given
         return {
             "model": model,
@@ -60,7 +66,13 @@ class Answering:
             await asyncio.wrap_future(self._spool.write_durably(label_lines(model, truths, now)))
         except SpoolFull as error:
             raise Refused(503, "spool_full", "labels cannot be remembered now: send them again later") from error
+        self.labelled[model] += len(truths)
         return {"accepted": len(truths)}
+
+    def rival_failures(self) -> dict[str, int]:
+        """How many requests the rival in each slot could not score."""
+        slots = self._poller.slots.serving
+        return {model: self._scoring.counts(slot.rival)["failed"] for model, slot in slots.items() if slot.rival}
 
     def loaded(self) -> dict[str, Any]:
         """What answers, how its rivals do, and what the spool took and refused since the start."""

@@ -39,6 +39,8 @@ class Poller(threading.Thread):
         #: all that is loaded, and what could not be, as last reported
         self.loaded: list[Wanted] = []
         self.failed: list[tuple[Wanted, str]] = []
+        #: when the control plane last answered, on the monotonic clock; at first, when this began
+        self.answered_at = time.monotonic()
         self._settings = settings
         self._control = control
         self._cache = DesiredCache(cache / "desired.json")
@@ -95,6 +97,7 @@ class Poller(threading.Thread):
                 _log.warning("starting from the desired state saved last")
                 self._adopt(saved)
             return False
+        self.answered_at = time.monotonic()
         if desired is not None:
             self._adopt(desired)
             self._remember(desired)

@@ -29,6 +29,8 @@ class Answered:
     event_times: Sequence[datetime] | None
     observed: datetime
     latency_ms: float
+    #: of the HTTP request
+    request_id: str | None = None
 
 
 def prediction_lines(batch: Answered, ids: Sequence[str]) -> list[bytes]:
@@ -47,6 +49,7 @@ def prediction_lines(batch: Answered, ids: Sequence[str]) -> list[bytes]:
         "observed_time": batch.observed,
         "latency_ms": round(batch.latency_ms, 3),
         "score_ms": round(given.ms, 3),
+        "request_id": batch.request_id,
     }
     return [
         orjson.dumps(

@@ -210,7 +210,7 @@ class ServingProcess:
 
     def spooled(self) -> list[bytes]:
         """Every line in the spool."""
-        folders = sorted(self.home.spool.glob("serving-*"))
+        folders = sorted(self.home.spool.glob("serving-[0-9]*"))
         return [line for f in folders for s in segments_of(f) for line in s.read_bytes().splitlines()]
 
 
