@@ -157,16 +157,16 @@ def _windows(
     store: Store, spec: ModelSpec, rule: Rule, promotions: Sequence[tuple[datetime, int]]
 ) -> Iterable[ScoredWindow]:
     if isinstance(rule, WindowRule):
-        monitor = rule.monitor
+        monitor, segment = rule.monitor, rule.segment or ""
     elif isinstance(rule, VolumeRule) and spec.monitors:
-        monitor = spec.monitors[0].name
+        monitor, segment = spec.monitors[0].name, ""
     else:
         return
     first: dict[int, datetime] = {}
     for at, version in promotions:
         first.setdefault(version, at)
     for version, at in first.items():
-        yield from store.windows_of(spec.model, version, monitor, at)
+        yield from store.windows_of(spec.model, version, monitor, segment, at)
 
 
 def _past(window: ScoredWindow) -> PastWindow:

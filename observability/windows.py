@@ -74,6 +74,12 @@ class Segment(NamedTuple):
         """As it stands in window ids, verdicts and pages, such as `carrier=AA`."""
         return f"{self.feature}={self.value}"
 
+    @classmethod
+    def named(cls, name: str) -> Segment:
+        """The segment of this name; a feature's name holds no `=`."""
+        feature, _, value = name.partition("=")
+        return cls(feature, value)
+
 
 class Window(Frozen):
     """One span of one version's predictions, cut once at the watermark and never again."""
@@ -110,3 +116,31 @@ def time_span_of(every: timedelta, first: Cursor, watermark: datetime) -> tuple[
     """The ends of the time window that holds this prediction; None while the watermark has not passed it."""
     start, end = time_bounds(every, first.event_time)
     return (Cursor.before(start), Cursor.before(end)) if watermark >= end else None
+
+
+def sliding_span_of(
+    windows: SlidingWindows, first: Cursor, begun: bool, watermark: datetime
+) -> tuple[Cursor, Cursor] | None:
+    """The ends of the next sliding window, `first` being the first prediction behind the one before it.
+
+    The first window of a version begins with the step of its first prediction, so it is a full one, and no prediction
+    is in none. Once that has `begun`, a window ends with the step of the prediction: a step without any makes no
+    window, for it would say again what the one before it said. None while the watermark has not passed the window.
+    """
+    start, end = time_bounds(windows.step, first.event_time)
+    if begun:
+        start = end - windows.length
+    else:
+        end = start + windows.length
+    return (Cursor.before(start), Cursor.before(end)) if watermark >= end else None
+
+
+def seasons_before(after: Cursor, until: Cursor, period: timedelta, seasons: int) -> tuple[tuple[Cursor, Cursor], ...]:
+    """The same span one period before, two periods before, and so on, the nearest first."""
+    shifts = [period * number for number in range(1, seasons + 1)]
+    return tuple((Cursor.before(after.event_time - shift), Cursor.before(until.event_time - shift)) for shift in shifts)
+
+
+def directly_before(after: Cursor, length: timedelta) -> tuple[Cursor, Cursor]:
+    """The span of this length that ends where a window begins."""
+    return Cursor.before(after.event_time - length), after

@@ -15,7 +15,7 @@ from controlplane.rules.budget import Spent
 from controlplane.rules.conditions import causes
 from controlplane.rules.facts import NO_VERSION, Facts, Held, WindowFacts, WindowRule
 from controlplane.store import Store
-from controlplane.store.levels import SPARE, Look, Said, SaidLast, WindowRow, question_of, track_of
+from controlplane.store.levels import SPARE, Look, Said, SaidLast, Track, WindowRow, question_of, track_of
 from controlplane.store.questions import AT_ONCE
 from controlplane.tables import Json, ScoredWindow
 from pipeline.contract.rulespec import Budget, Rule, ScheduleRule
@@ -95,7 +95,7 @@ def _with_windows(look: Look, standing: Row[Any], facts: Facts, rules: Sequence[
     if about and facts.version is not None:
         question = question_of(facts.version, since, about)
         rows = list(look.windows(standing, since, about, question == standing.judged_by))
-    tracks = {track: _on(rows, *track) for track in {track_of(rule) for rule in about}}
+    tracks = {track: _on(rows, track) for track in {track_of(rule) for rule in about}}
     presentable = {cause for rule in rules for cause in causes(rule, facts)} | {row.id for row in rows}
     said = look.said([rule.name for rule in rules], presentable | {f"v{facts.version}", NO_VERSION} if rules else ())
     judged = {rule.name: _to_judge(rule, tracks[track_of(rule)], said) for rule in about}
@@ -107,8 +107,10 @@ def _with_windows(look: Look, standing: Row[Any], facts: Facts, rules: Sequence[
     return Evidence(replace(facts, windows=windows, fired=frozenset(fired), more=more), said.last, question)
 
 
-def _on(rows: Iterable[WindowRow], monitor: str, settled: bool) -> list[WindowRow]:
-    return [row for row in rows if row.monitor == monitor and (row.error_at is not None or not settled)]
+def _on(rows: Iterable[WindowRow], track: Track) -> list[WindowRow]:
+    monitor, segment, settled = track
+    mine = (row for row in rows if row.monitor == monitor and row.segment == segment)
+    return [row for row in mine if row.error_at is not None or not settled]
 
 
 def _to_judge(rule: WindowRule, track: Sequence[WindowRow], said: Said) -> list[WindowRow]:
@@ -122,7 +124,7 @@ def _behind(
     since: datetime,
     rules: Sequence[WindowRule],
     judged: Mapping[str, Sequence[WindowRow]],
-    tracks: Mapping[tuple[str, bool], Sequence[WindowRow]],
+    tracks: Mapping[Track, Sequence[WindowRow]],
 ) -> list[WindowRow]:
     """Every window to judge, and those before each that its rule's hysteresis looks at."""
     late: list[tuple[WindowRow, bool, int]] = []
@@ -131,7 +133,7 @@ def _behind(
         if of == 1 or len(track) < of + SPARE:
             continue
         without_gap = {row.id for row in track[-1 - SPARE :]}  # so many of the newest were read with those before them
-        late += [(row, track_of(rule)[1], of - 1) for row in judged[rule.name] if row.id not in without_gap]
+        late += [(row, track_of(rule).settled, of - 1) for row in judged[rule.name] if row.id not in without_gap]
     found = [row for track in tracks.values() for row in track] + list(look.windows_before(late, since))
     rows = {row.id: row for row in found}
     return sorted(rows.values(), key=lambda row: (row.until_time, row.until_id))
@@ -142,7 +144,7 @@ def _in_order(
 ) -> tuple[WindowFacts, ...]:
     """The windows to judge, and where there is hysteresis, not to judge, those before them."""
     ids = {row.id for row in judged}
-    wanted = [row for row in _on(rows, *track_of(rule)) if rule.hold.of > 1 or row.id in ids]
+    wanted = [row for row in _on(rows, track_of(rule)) if rule.hold.of > 1 or row.id in ids]
     return tuple(replace(known[row.id], judge=row.id in ids) for row in wanted)
 
 

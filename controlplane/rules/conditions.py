@@ -54,7 +54,8 @@ def _of_windows(rule: WindowRule, facts: Facts) -> Iterator[Finding]:
     if isinstance(rule, MetricRule):
         windows = tuple(window for window in windows if window.settled)
     if not windows:
-        yield Finding(f"v{facts.version}", Reason.WAIT_NO_DATA, f"{rule.monitor} has no window to judge yet")
+        whose = f"{rule.monitor} has no window{f' of {rule.segment}' if rule.segment else ''} to judge yet"
+        yield Finding(f"v{facts.version}", Reason.WAIT_NO_DATA, whose)
     found = [_window(rule, window) for window in windows]
     for number, window in enumerate(windows):
         if window.judge:
@@ -75,6 +76,14 @@ def _persistent(rule: WindowRule, latest: list[Finding]) -> Finding:
 
 
 def _window(rule: WindowRule, window: WindowFacts) -> Finding:
+    found = _condition(rule, window)
+    if rule.segment is None:
+        return found
+    numbers = {**found.numbers, "segment": rule.segment}
+    return replace(found, detail=f"{rule.segment}: {found.detail}", numbers=numbers)
+
+
+def _condition(rule: WindowRule, window: WindowFacts) -> Finding:
     match rule:
         case DriftRule():
             return _drift(rule, window)

@@ -18,12 +18,12 @@ class Judging(Database):
     """Verbs that read the past."""
 
     def windows_of(
-        self, model_id: str, version: int, monitor: str, since: datetime, page: int = 200
+        self, model_id: str, version: int, monitor: str, segment: str, since: datetime, page: int = 200
     ) -> Iterator[ScoredWindow]:
-        """Every window of a version cut since an instant, oldest first, read in pages."""
+        """Every whole window of a version cut since an instant, or of a segment, oldest first, read in pages."""
         query = select(ScoredWindow).where(
             ScoredWindow.model == model_id, ScoredWindow.version == version,
-            ScoredWindow.monitor == monitor, ScoredWindow.cut_at >= since,
+            ScoredWindow.monitor == monitor, ScoredWindow.segment == segment, ScoredWindow.cut_at >= since,
         )  # fmt: skip
         behind = query
         while True:

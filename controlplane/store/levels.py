@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, or_, select
 from sqlmodel import Session
@@ -24,9 +24,17 @@ CHANGED_AT_MOST: Final = 200
 #: windows behind the newest that are read with it, so that two that were cut at once need no other question
 SPARE: Final = 1
 
-#: a monitor, and whether only windows whose error metrics are settled count
-Track = tuple[str, bool]
 WindowRow = Row[Any]
+
+
+class Track(NamedTuple):
+    """Which windows are looked at."""
+
+    monitor: str
+    #: empty for whole windows
+    segment: str
+    #: whether only those count whose error metrics are settled
+    settled: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def said(connection: Connection | Session, model_id: str, rules: Collection[str]
 
 def track_of(rule: WindowRule) -> Track:
     """Which windows the rule looks at."""
-    return rule.monitor, isinstance(rule, MetricRule)
+    return Track(rule.monitor, rule.segment or "", isinstance(rule, MetricRule))
 
 
 def question_of(version: int, since: datetime, rules: Collection[WindowRule]) -> str:
@@ -153,8 +161,8 @@ class Look:
             of = rule.hold.of
             reach[track_of(rule)] = max(reach.get(track_of(rule), 1), of + SPARE if of > 1 else 1)
         for place, (track, count) in enumerate(sorted(reach.items())):
-            asked |= {f"monitor_{place}": track[0], f"reach_{place}": count}
-        settled = tuple(settled for _, settled in sorted(reach))
+            asked |= {f"monitor_{place}": track.monitor, f"segment_{place}": track.segment, f"reach_{place}": count}
+        settled = tuple(track.settled for track in sorted(reach))
         if judged:
             most = CHANGED_AT_MOST + sum(reach.values())
             asked |= {"change": standing.judged_changes, "most": most}
@@ -162,7 +170,7 @@ class Look:
             if len(changed) < most:
                 return changed
         for place, rule in enumerate(rules):
-            asked |= {f"rule_{place}": rule.name, f"of_{place}": rule.monitor}
+            asked |= {f"rule_{place}": rule.name, f"of_{place}": rule.monitor, f"part_{place}": rule.segment or ""}
         kinds = tuple(isinstance(rule, MetricRule) for rule in rules)
         return self.connection.execute(questions.undecided(settled, kinds), asked).all()
 
@@ -177,7 +185,8 @@ class Look:
             earlier = or_(ORDER[0] < window.until_time, and_(ORDER[0] == window.until_time, ORDER[1] < window.until_id))
             query = select(WINDOWS.c.id).where(
                 WINDOWS.c.model == window.model, WINDOWS.c.version == window.version,
-                WINDOWS.c.monitor == window.monitor, WINDOWS.c.cut_at >= since, earlier,
+                WINDOWS.c.monitor == window.monitor, WINDOWS.c.segment == window.segment, WINDOWS.c.cut_at >= since,
+                earlier,
             )  # fmt: skip
             query = query.where(WINDOWS.c.error_at.is_not(None)) if settled else query
             before.append(questions.part(query.order_by(*NEWEST).limit(count)))

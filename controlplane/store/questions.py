@@ -34,6 +34,7 @@ SHOWN: Final = (
     "model",
     "version",
     "monitor",
+    "segment",
     "until_time",
     "until_id",
     "rows",
@@ -109,10 +110,11 @@ def _newest_turn() -> Select[Any]:
 SAID: Final = _newest_turn()
 
 
-def _track(monitor: str, settled: bool) -> Select[Any]:
+def _track(monitor: str, segment: str, settled: bool) -> Select[Any]:
     query = select(WINDOWS.c.id).where(
         WINDOWS.c.model == bindparam("model"), WINDOWS.c.version == bindparam("version"),
-        WINDOWS.c.monitor == bindparam(monitor), WINDOWS.c.cut_at >= bindparam("since"),
+        WINDOWS.c.monitor == bindparam(monitor), WINDOWS.c.segment == bindparam(segment),
+        WINDOWS.c.cut_at >= bindparam("since"),
     )  # fmt: skip
     return query.where(WINDOWS.c.error_at.is_not(None)) if settled else query
 
@@ -120,7 +122,7 @@ def _track(monitor: str, settled: bool) -> Select[Any]:
 def _newest_windows(settled: Sequence[bool]) -> list[Select[Any]]:
     tracks = enumerate(settled)
     return [
-        part(_track(f"monitor_{place}", only).order_by(*NEWEST).limit(bindparam(f"reach_{place}")))
+        part(_track(f"monitor_{place}", f"segment_{place}", only).order_by(*NEWEST).limit(bindparam(f"reach_{place}")))
         for place, only in tracks
     ]
 
@@ -131,6 +133,7 @@ def changed(settled: tuple[bool, ...]) -> Select[Any]:
     of_version = select(WINDOWS.c.id).where(
         WINDOWS.c.model == bindparam("model"), WINDOWS.c.version == bindparam("version"),
         WINDOWS.c.cut_at >= bindparam("since"),
+        WINDOWS.c.segment.in_([bindparam(f"segment_{place}") for place in range(len(settled))]),
     )  # fmt: skip
     changed = [WINDOWS.c.change > bindparam("change"), WINDOWS.c.change.is_(None)]
     parts = [part(of_version.where(each).limit(bindparam("most"))) for each in changed]
@@ -146,7 +149,7 @@ def undecided(settled: tuple[bool, ...], kinds: tuple[bool, ...]) -> Select[Any]
             DECISIONS.c.model == bindparam("model"), DECISIONS.c.rule == bindparam(f"rule_{place}"),
             DECISIONS.c.cause == WINDOWS.c.id,
         )  # fmt: skip
-        parts.append(part(_track(f"of_{place}", only).where(~decided).order_by(*ORDER).limit(AT_ONCE)))
+        parts.append(part(_track(f"of_{place}", f"part_{place}", only).where(~decided).order_by(*ORDER).limit(AT_ONCE)))
     return rows_of(parts)
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any, Final
 
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped
 from sqlmodel import Session, and_, col, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from controlplane.store.database import Database
-from controlplane.tables import Json, Model, Observation, ScoredWindow
+from controlplane.store.reading import table_of
+from controlplane.tables import Json, LateEvents, Model, Observation, ScoredWindow
 from observability.windows import Cursor, Window
+
+LATE: Final = table_of(LateEvents)
+#: what an event of the kind `drift` says of a feature
+DRIFT_FIELDS: Final = ("method", "score", "threshold", "drifted", "missing_share")
 
 
 class Windows(Database):
@@ -21,7 +31,7 @@ class Windows(Database):
     ) -> bool:
         """Store a new window with its verdict. False where it is there already: a window is cut once."""
         row = ScoredWindow(
-            id=window.id, model=window.model, version=window.version, monitor=window.monitor,
+            id=window.id, model=window.model, version=window.version, monitor=window.monitor, segment=window.segment,
             spec_digest=window.spec_digest, after_time=window.after.event_time, after_id=window.after.id,
             until_time=window.until.event_time, until_id=window.until.id, rows=rows, labelled=labelled,
             verdict=verdict, cut_at=now, scored_at=now, labels_due_at=labels_due_at,
@@ -34,6 +44,8 @@ class Windows(Database):
                 row.change = _changes(session, window.model)
                 session.add(row)
                 self._tell(session, "verdict", window.model, _told(row), now)
+                for drift in _drifts(row):
+                    self._tell(session, "drift", window.model, drift, row.until_time)
                 return True
         except IntegrityError:
             with self._reading() as session:
@@ -42,28 +54,65 @@ class Windows(Database):
             return False  # another monitor was faster
 
     def rescore_window(
-        self, window_id: str, labelled: int, verdict: Json, settled: bool, now: datetime, late_rows: int = 0
+        self,
+        window_id: str,
+        labelled: int,
+        verdict: Json,
+        settled: bool,
+        now: datetime,
+        late_rows: int = 0,
+        recount_at: datetime | None = None,
     ) -> None:
         """Replace a window's verdict by a later revision, which knows more labels, and rows that came after the cut.
-        The window itself never moves.
+        The window itself never moves, and once its errors are settled it stays settled since then.
         """
         with self._writing() as session:
             row = session.get_one(ScoredWindow, window_id, with_for_update=True)
+            self._count_late(session, row, labelled, late_rows)
             row.verdict, row.labelled, row.scored_at = verdict, labelled, now
             row.revision += 1
-            row.late_rows = late_rows
-            row.error_at = now if settled else None
+            row.recount_at = recount_at
+            row.error_at = (row.error_at or now) if settled else None
+            row.settled_labels = row.settled_labels if row.settled_labels is not None or not settled else labelled
             self._touch(session, row.model)
             row.change = _changes(session, row.model)
             session.add(row)
             self._tell(session, "verdict", row.model, _told(row), now)
 
+    def count_late(self, window_id: str, labelled: int, late_rows: int, recount_at: datetime | None) -> None:
+        """What has come since was counted, and changes nothing of what was said: count again at that time, or never."""
+        with self._writing() as session:
+            row = session.get_one(ScoredWindow, window_id, with_for_update=True)
+            self._count_late(session, row, labelled, late_rows)
+            row.recount_at = recount_at
+            session.add(row)
+
+    def _count_late(self, session: Session, row: ScoredWindow, labelled: int, late_rows: int) -> None:
+        """What was late is late for ever, also where an estimate is lower the next time."""
+        rows = max(0, late_rows - row.late_rows)
+        labels = 0 if row.settled_labels is None else max(0, labelled - row.settled_labels - row.late_labels)
+        row.late_rows += rows
+        row.late_labels += labels
+        if row.segment or not (rows or labels):
+            return  # what is late for a segment is late for the whole window too
+        sqlite = session.get_bind().dialect.name == "sqlite"
+        insert = (sqlite_insert if sqlite else postgresql_insert)(LATE).values(
+            model=row.model, monitor=row.monitor, predictions=rows, labels=labels
+        )
+        added = {name: LATE.c[name] + insert.excluded[name] for name in ("predictions", "labels")}
+        session.execute(insert.on_conflict_do_update(index_elements=["model", "monitor"], set_=added))
+
+    def late_events(self) -> Sequence[LateEvents]:
+        """How much came too late, by model and monitor, since the beginning."""
+        with self._reading() as session:
+            return session.exec(select(LateEvents).order_by(col(LateEvents.model), col(LateEvents.monitor))).all()
+
     def last_until(self, model_id: str, version: int, monitor: str, spec_digest: str) -> Cursor | None:
-        """Where the last window of this sequence ends."""
+        """Where the last whole window of this sequence ends."""
         with self._reading() as session:
             query = select(ScoredWindow.until_time, ScoredWindow.until_id).where(
                 ScoredWindow.model == model_id, ScoredWindow.version == version,
-                ScoredWindow.monitor == monitor, ScoredWindow.spec_digest == spec_digest,
+                ScoredWindow.monitor == monitor, ScoredWindow.segment == "", ScoredWindow.spec_digest == spec_digest,
             )  # fmt: skip
             newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
             last = session.exec(query.order_by(*newest)).first()
@@ -76,21 +125,37 @@ class Windows(Database):
 
         One that had too few labels comes again at its time to look, or when it has waited for another horizon.
         """
-        due, key = col(ScoredWindow.labels_due_at), col(ScoredWindow.id)
+        due = col(ScoredWindow.labels_due_at)
         look = col(ScoredWindow.look_at)
         query = select(ScoredWindow).where(
             ScoredWindow.model == model_id, col(ScoredWindow.error_at).is_(None), due <= watermark,
             or_(look.is_(None), look <= now, due <= watermark - horizon),
         )  # fmt: skip
-        behind = query
+        return self._each(query, due, lambda row: row.labels_due_at, page)
+
+    def awaiting_recount(self, model_id: str, watermark: datetime, page: int = 20) -> Iterator[ScoredWindow]:
+        """Every settled window whose labels are to be counted again, those first that wait for it longest."""
+        due = col(ScoredWindow.recount_at)
+        query = select(ScoredWindow).where(ScoredWindow.model == model_id, due.is_not(None), due <= watermark)
+        return self._each(query, due, lambda row: row.recount_at, page)
+
+    def _each(
+        self,
+        query: SelectOfScalar[ScoredWindow],
+        due: Mapped[Any],
+        due_of: Callable[[ScoredWindow], datetime | None],
+        page: int,
+    ) -> Iterator[ScoredWindow]:
+        """The rows by when they are due, read in pages: what is done with one moves no other."""
+        behind, key = query, col(ScoredWindow.id)
         while True:
             with self._reading() as session:
                 rows = session.exec(behind.order_by(due, key).limit(page)).all()
+            after = (due_of(rows[-1]), rows[-1].id) if rows else None
             yield from rows
-            if len(rows) < page:
+            if len(rows) < page or after is None:
                 return
-            last = rows[-1]
-            behind = query.where(or_(due > last.labels_due_at, and_(due == last.labels_due_at, key > last.id)))
+            behind = query.where(or_(due > after[0], and_(due == after[0], key > after[1])))
 
     def look_later(self, window_id: str, look_at: datetime) -> None:
         """There were too few labels of this window: leave it alone until then."""
@@ -99,10 +164,12 @@ class Windows(Database):
             row.look_at = look_at
             session.add(row)
 
-    def windows(self, model_id: str, limit: int = 100, monitor: str | None = None) -> Sequence[ScoredWindow]:
-        """A model's windows, newest first by when they end."""
+    def windows(
+        self, model_id: str, limit: int = 100, monitor: str | None = None, segment: str = ""
+    ) -> Sequence[ScoredWindow]:
+        """A model's whole windows, or those of a segment, newest first by when they end."""
         with self._reading() as session:
-            query = select(ScoredWindow).where(ScoredWindow.model == model_id)
+            query = select(ScoredWindow).where(ScoredWindow.model == model_id, ScoredWindow.segment == segment)
             if monitor is not None:
                 query = query.where(ScoredWindow.monitor == monitor)
             newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
@@ -132,7 +199,19 @@ def _changes(session: Session, model_id: str) -> int:
 
 def _told(row: ScoredWindow) -> Json:
     return {
-        "window": row.id, "version": row.version, "monitor": row.monitor, "revision": row.revision,
-        "after": row.after_time.isoformat(), "until": row.until_time.isoformat(),
-        "rows": row.rows, "late_rows": row.late_rows, "labelled": row.labelled, "verdict": row.verdict,
+        "window": row.id, "version": row.version, "monitor": row.monitor, "segment": row.segment,
+        "revision": row.revision, "after": row.after_time.isoformat(), "until": row.until_time.isoformat(),
+        "rows": row.rows, "late_rows": row.late_rows, "labelled": row.labelled, "late_labels": row.late_labels,
+        "verdict": row.verdict,
     }  # fmt: skip
+
+
+def _drifts(row: ScoredWindow) -> Iterator[Json]:
+    """One for each feature, so that whoever draws drift over time need not take a verdict apart."""
+    window = {
+        "window": row.id, "version": row.version, "monitor": row.monitor, "segment": row.segment,
+        "after": row.after_time.isoformat(), "until": row.until_time.isoformat(),
+        "rows": row.rows, "sampled": row.verdict.get("sampled"),
+    }  # fmt: skip
+    for feature, said in (row.verdict.get("features") or {}).items():
+        yield {**window, "feature": feature, **{name: said.get(name) for name in DRIFT_FIELDS}}

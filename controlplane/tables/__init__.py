@@ -18,18 +18,18 @@ from controlplane.tables.edges import Instance, OutboxEntry
 from controlplane.tables.models import Hold, Model, ReplayTime, ScheduleStart, Ticked
 from controlplane.tables.people import Answer, AuditEntry, AuditHead, Failure, SignIn, Token
 from controlplane.tables.versions import Comparison, GateRecord, Rollout, Version
-from controlplane.tables.windows import Observation, ScoredWindow
+from controlplane.tables.windows import LateEvents, Observation, ScoredWindow
 
 __all__ = [
     "ALL", "Alert", "Answer", "AuditEntry", "AuditHead", "Comparison", "DecisionRecord", "Failure", "Firing",
-    "GateRecord", "Hold", "Instance", "Json", "Model", "Notification", "Observation", "OutboxEntry", "ReplayTime",
-    "Rollout", "ScheduleStart", "ScoredWindow", "SignIn", "Ticked", "Token", "TrainingRun", "Version",
+    "GateRecord", "Hold", "Instance", "Json", "LateEvents", "Model", "Notification", "Observation", "OutboxEntry",
+    "ReplayTime", "Rollout", "ScheduleStart", "ScoredWindow", "SignIn", "Ticked", "Token", "TrainingRun", "Version",
 ]  # fmt: skip
 
 _TABLES: Final[tuple[type[SQLModel], ...]] = (
     Model, ScheduleStart, Hold, Ticked, ReplayTime, Version, GateRecord, Rollout, Comparison, ScoredWindow, Observation,
-    DecisionRecord, Firing, TrainingRun, Alert, Notification, Instance, OutboxEntry, Token, SignIn, Failure, AuditEntry,
-    AuditHead, Answer,
+    LateEvents, DecisionRecord, Firing, TrainingRun, Alert, Notification, Instance, OutboxEntry, Token, SignIn, Failure,
+    AuditEntry, AuditHead, Answer,
 )  # fmt: skip
 #: the schema
 ALL: Final[list[Table]] = [SQLModel.metadata.tables[str(table.__tablename__)] for table in _TABLES]

@@ -118,6 +118,7 @@ def _newest(watched: Watched) -> Select[Any]:
     newest = (
         select(WINDOWS.c.id, WINDOWS.c.until_time, WINDOWS.c.verdict)
         .where(WINDOWS.c.model == model, WINDOWS.c.version == version, WINDOWS.c.monitor == monitor)
+        .where(WINDOWS.c.segment == "")
         .order_by(WINDOWS.c.until_time.desc(), WINDOWS.c.until_id.desc())
         .limit(RECENT)
         .subquery()

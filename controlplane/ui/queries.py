@@ -45,11 +45,12 @@ class Reader(FleetQueries, AlertQueries):
         return window
 
     def beside(self, window: ScoredWindow) -> tuple[ScoredWindow | None, ScoredWindow | None]:
-        """The windows of the same monitor that end before and after this one."""
+        """The windows of the same monitor and segment that end before and after this one."""
         order = (col(ScoredWindow.until_time), col(ScoredWindow.until_id))
         query = select(ScoredWindow).where(
-            ScoredWindow.model == window.model, ScoredWindow.monitor == window.monitor, ScoredWindow.id != window.id
-        )
+            ScoredWindow.model == window.model, ScoredWindow.monitor == window.monitor,
+            ScoredWindow.segment == window.segment, ScoredWindow.id != window.id,
+        )  # fmt: skip
         earlier = query.where(ScoredWindow.until_time <= window.until_time)
         later = query.where(ScoredWindow.until_time > window.until_time)
         with self._reading() as session:
@@ -59,7 +60,7 @@ class Reader(FleetQueries, AlertQueries):
             )
 
     def totals(self, model_id: str) -> dict[str, Totals]:
-        """What each monitor has seen, by its name."""
+        """What each monitor has seen, by its name; a segment is a part of that."""
         query = (
             select(
                 ScoredWindow.monitor,
@@ -67,7 +68,7 @@ class Reader(FleetQueries, AlertQueries):
                 func.sum(ScoredWindow.rows),
                 func.sum(ScoredWindow.labelled),
             )
-            .where(ScoredWindow.model == model_id)
+            .where(ScoredWindow.model == model_id, ScoredWindow.segment == "")
             .group_by(col(ScoredWindow.monitor))
         )
         with self._reading() as session:

@@ -68,10 +68,15 @@ def seen(rows: Iterable[ScoredWindow]) -> tuple[Seen, ...]:
     return tuple(Seen(row, read_verdict(row.verdict)) for row in rows)
 
 
-def bounds_of(spec: ModelSpec, monitor: str) -> Bounds:
-    """The bounds of the first drift rule and the first metric rule on a monitor."""
-    drift = next((rule for rule in spec.rules if isinstance(rule, DriftRule) and rule.monitor == monitor), None)
-    metric = next((rule for rule in spec.rules if isinstance(rule, MetricRule) and rule.monitor == monitor), None)
+def bounds_of(spec: ModelSpec, monitor: str, segment: str = "") -> Bounds:
+    """The bounds of the first drift rule and the first metric rule on a monitor's whole windows, or on a segment's."""
+    looking = [
+        rule
+        for rule in spec.rules
+        if isinstance(rule, DriftRule | MetricRule) and (rule.monitor, rule.segment or "") == (monitor, segment)
+    ]
+    drift = next((rule for rule in looking if isinstance(rule, DriftRule)), None)
+    metric = next((rule for rule in looking if isinstance(rule, MetricRule)), None)
     return Bounds(
         drifted_share=drift.drifted_share if drift else None,
         metric=metric.metric if metric else None,

@@ -14,6 +14,7 @@ os.environ["DO_NOT_TRACK"] = "1"  # before the import: telemetry is on by defaul
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -67,6 +68,8 @@ def score_window(
     pairs = {
         feature.name: paired(feature, frame, reference.features, check.top_categories) for feature in signature.features
     }
+    if reference.reason is not None:  # beside next to nothing, everything is unseen
+        pairs = {name: replace(pair, unseen_share=None, out_of_range_share=None) for name, pair in pairs.items()}
     with _quiet():
         return WindowVerdict(
             rows=sample.rows,
@@ -85,20 +88,22 @@ def _drift(
     signature: Signature,
     check: DriftSettings,
 ) -> DriftVerdict:
-    features = tuple(_feature_drift(feature, pairs[feature.name], check) for feature in signature.features)
-    scores = numeric_pair(frame["score"], pd.Series(reference.scores))
+    why_not = reference.reason
+    features = tuple(_feature_drift(feature, pairs[feature.name], check, why_not) for feature in signature.features)
+    scores = numeric_pair(frame["score"], pd.Series(reference.usual_scores))
+    known = any(feature.drifted is not None for feature in features)
     return DriftVerdict(
         features=features,
-        drifted_share=sum(bool(feature.drifted) for feature in features) / len(features),
-        prediction=_feature_drift(Feature(name="score", type="numeric"), scores, check),
+        drifted_share=sum(bool(feature.drifted) for feature in features) / len(features) if known else None,
+        prediction=_feature_drift(Feature(name="score", type="numeric"), scores, check, why_not),
     )
 
 
-def _feature_drift(feature: Feature, pair: ColumnPair, check: DriftSettings) -> FeatureDrift:
+def _feature_drift(feature: Feature, pair: ColumnPair, check: DriftSettings, why_not: str | None) -> FeatureDrift:
     numeric = feature.type == "numeric"
     method = check.numeric_method if numeric else check.categorical_method
     threshold = check.numeric_threshold if numeric else check.categorical_threshold
-    score, reason = None, _why_not(pair, check.min_rows)
+    score, reason = None, why_not or _why_not(pair, check.min_rows)
     if reason is None:
         threshold = max(threshold, 0.0 if numeric else chance_threshold(method, pair))
         score, reason = _score(pair, numeric, method, threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -12,9 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from observability.windows import Segment
+
 #: values of the column `part`: training rows with their features; out-of-time rows with score and label
 FEATURES_PART: Final = "features"
 SCORES_PART: Final = "scores"
+#: a reference of fewer rows says nothing: that of a test's chance is as large as what it should find
+LEAST_ROWS: Final = 30
 
 
 class ReferenceUnreadable(ValueError):
@@ -23,11 +27,22 @@ class ReferenceUnreadable(ValueError):
 
 @dataclass(frozen=True)
 class Reference:
-    """Features of the version's training rows, and its scores beside the labels of its out-of-time rows."""
+    """What a window is compared with: features, usual scores, and scores beside labels where the errors are known."""
 
     features: pd.DataFrame
+    #: of the version's out-of-time rows: what it scored, and the truth
     scores: npt.NDArray[np.float64]
     labels: npt.NDArray[np.float64]
+    #: features of the out-of-time rows
+    scored: pd.DataFrame = field(default_factory=pd.DataFrame)
+    #: scores that those of a window are compared with; of the out-of-time rows where it is None
+    usual: npt.NDArray[np.float64] | None = None
+    #: why nothing can be compared with it
+    reason: str | None = None
+
+    @property
+    def usual_scores(self) -> npt.NDArray[np.float64]:
+        return self.scores if self.usual is None else self.usual
 
     @classmethod
     def read(cls, data: bytes) -> Reference:
@@ -39,9 +54,43 @@ class Reference:
         if lacking := {"part", "score", "label"} - set(frame.columns):
             raise ReferenceUnreadable(f"the reference has no column {', '.join(sorted(lacking))}")
         scored = frame[frame["part"] == SCORES_PART]
-        trained = frame[frame["part"] == FEATURES_PART]
         return cls(
-            features=trained.drop(columns=["part", "score", "label"]).reset_index(drop=True),
+            features=_features(frame[frame["part"] == FEATURES_PART]),
             scores=scored["score"].to_numpy(np.float64),
             labels=scored["label"].to_numpy(np.float64),
+            scored=_features(scored),
         )
+
+    def of(self, segment: Segment) -> Reference:
+        """The rows of one segment only; without features of the scored rows none of those is known to be of it."""
+        scored = _is_of(self.scored, segment)
+        if not len(scored):
+            scored = np.zeros(len(self.scores), dtype=bool)
+        return replace(
+            self,
+            features=self.features[_is_of(self.features, segment)].reset_index(drop=True),
+            scores=self.scores[scored],
+            labels=self.labels[scored],
+            scored=self.scored[scored].reset_index(drop=True) if len(self.scored) else self.scored,
+        )
+
+    def served(self, features: pd.DataFrame, usual: npt.NDArray[np.float64]) -> Reference:
+        """The same errors, beside features and scores of the past that was served."""
+        return replace(self, features=features, usual=usual)
+
+    def judged(self) -> Reference:
+        """With the reason why it says nothing, where it has too few rows."""
+        rows = len(self.features)
+        if rows >= LEAST_ROWS:
+            return self
+        return replace(self, reason=f"cannot tell: the reference has {rows} rows, {LEAST_ROWS} are needed")
+
+
+def _features(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop(columns=["part", "score", "label"]).reset_index(drop=True)
+
+
+def _is_of(rows: pd.DataFrame, segment: Segment) -> npt.NDArray[np.bool_]:
+    if segment.feature not in rows:
+        return np.zeros(len(rows), dtype=bool)
+    return np.asarray(rows[segment.feature] == segment.value, dtype=bool)

@@ -49,8 +49,8 @@ class DriftVerdict(Frozen):
     """Whether the window's features and scores are still those that the version was made for."""
 
     features: tuple[FeatureDrift, ...]
-    #: of all features; one without a verdict counts as not drifted
-    drifted_share: float
+    #: of all features; one without a verdict counts as not drifted. None where none has a verdict: it is not known
+    drifted_share: float | None
     prediction: FeatureDrift
 
     @property

@@ -105,6 +105,8 @@ class _Rule(Frozen):
 
 class _WindowRule(_Rule):
     monitor: Name
+    #: one of the monitor's segments, such as carrier=AA; without it the rule looks at whole windows
+    segment: str | None = None
     #: how many of the newest windows must hold
     hold: Persistence = Persistence()
 

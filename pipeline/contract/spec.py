@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
 from observability.durations import Duration
 from observability.events import Instant
-from observability.windows import WindowSpec
+from observability.windows import CountWindows, Segment, SlidingWindows, WindowSpec
 from pipeline.contract.promotionspec import Gate, RolloutPlan
 from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
 
@@ -133,7 +134,7 @@ class SeasonalReference(Frozen):
 
     kind: Literal["seasonal"]
     #: how long a season is: 1d for the hours of a day, 7d for those of a week
-    period: Duration = timedelta(days=7)
+    period: Duration = Field(default=timedelta(days=7), gt=timedelta(0), le=timedelta(days=366))
     #: how many seasons before
     seasons: int = Field(default=4, ge=1, le=52)
 
@@ -142,7 +143,8 @@ class TrailingReference(Frozen):
     """A window is compared with what came directly before: sudden change alarms, slow change does not."""
 
     kind: Literal["trailing"]
-    length: Duration
+    #: how long before the window it begins
+    length: Duration = Field(gt=timedelta(0))
 
 
 ReferenceSpec = Annotated[
@@ -158,7 +160,7 @@ class Monitor(Frozen):
     window: WindowSpec
     #: how far event times may lag behind the newest before a window is cut without them; what comes later is
     #: counted, and seen when the window is scored again
-    lateness: Duration = timedelta(0)
+    lateness: Duration = Field(default=timedelta(0), ge=timedelta(0))
     #: what a window's features and scores are compared with
     reference: ReferenceSpec = TrainingReference()
     #: parts of the traffic that are looked at on their own too
@@ -169,6 +171,32 @@ class Monitor(Frozen):
     min_labels: int = Field(default=100, ge=10)
     #: how columns are compared with the reference
     drift: DriftCheck = DriftCheck()
+
+    @model_validator(mode="after")
+    def _segments_differ(self) -> Monitor:
+        names = Counter(f"{each.feature}={value}" for each in self.segments for value in each.values)
+        twice = sorted(name for name, times in names.items() if times > 1)
+        if twice:
+            raise ValueError(f"segments: declared twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _seasons_lie_before(self) -> Monitor:
+        if isinstance(self.reference, SeasonalReference) and self.length > self.reference.period:
+            raise ValueError("reference.period: a season that is shorter than a window would hold a part of it")
+        return self
+
+    @property
+    def length(self) -> timedelta:
+        """How long a window is; nothing where it is cut by count."""
+        if isinstance(self.window, CountWindows):
+            return timedelta(0)
+        return self.window.length if isinstance(self.window, SlidingWindows) else self.window.every
+
+    @property
+    def samples(self) -> Mapping[Segment, int]:
+        """Its segments, and how many predictions of each are looked at."""
+        return {Segment(each.feature, value): each.sample for each in self.segments for value in each.values}
 
 
 class ModelSpec(Frozen):
@@ -237,6 +265,17 @@ class ModelSpec(Frozen):
                 if types.get(each.feature) != "categorical":
                     told = types.get(each.feature, "no feature")
                     raise ValueError(f"monitor {monitor.name}: segments: {each.feature} is {told}, not categorical")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_look_at_segments_that_are_there(self) -> ModelSpec:
+        for rule in self.rules:
+            if not isinstance(rule, DriftRule | NoveltyRule | MetricRule) or rule.segment is None:
+                continue
+            declared = sorted(each.name for each in self.monitor(rule.monitor).samples)
+            if rule.segment not in declared:
+                known = f"it has {', '.join(declared)}" if declared else "it has none"
+                raise ValueError(f"rule {rule.name}: {rule.monitor} has no segment {rule.segment!r}: {known}")
         return self
 
     @model_validator(mode="after")

@@ -105,7 +105,8 @@ def test_windows_with_too_few_labels_keep_no_other_window_from_being_settled(wor
     world.predict(2600)
     world.label(2400, 2500)
     world.predict(1500)
-    world.watch()
+    for _ in range(4):
+        world.watch()
 
     settled = [row for row in world.store.windows(MODEL, 1000) if row.error_at is not None]
     assert [row.labelled for row in settled if row.verdict["error"]] == [100]

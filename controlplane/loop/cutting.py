@@ -1,0 +1,91 @@
+"""Which windows of a version are complete and not cut yet. Nothing is written here."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from controlplane.loop.watch import Watch
+from controlplane.tables import Model, Version
+from observability.ports import LogStore
+from observability.windows import EPOCH, CountWindows, Cursor, SlidingWindows, Window, sliding_span_of, time_span_of
+from pipeline.contract.spec import Monitor
+
+#: how long after a version was replaced its last answers may still come
+STRAGGLERS: Final = timedelta(hours=1)
+BEGINNING: Final = Cursor.before(EPOCH)
+
+
+class Cut(NamedTuple):
+    """A window that is complete, and whose it is."""
+
+    monitor: Monitor
+    version: Version
+    window: Window
+
+
+def complete_windows(
+    watch: Watch, model: Model, monitors: tuple[Monitor, ...], production: Version, watermark: datetime
+) -> Iterator[Cut]:
+    """The windows of all monitors that are complete and not cut yet, those that end first before the others.
+
+    Of the version in production, and of the one that it replaced until everything that it answered is cut.
+    """
+    replaced = watch.store.replaced_last(model.id)
+    sequences = []
+    for monitor in monitors:
+        if replaced is not None and not is_cut(model, replaced, monitor):
+            sequences.append(_sequence(watch, replaced, monitor, watermark))
+        sequences.append(_sequence(watch, production, monitor, watermark))
+    return heapq.merge(*sequences, key=lambda cut: cut.window.until)
+
+
+def is_cut(model: Model, replaced: Version, monitor: Monitor) -> bool:
+    """Whether a finished pass saw everything that a version answered before it was replaced."""
+    seen = model.monitored_until
+    return seen is not None and seen > replaced.state_at + monitor.length + monitor.lateness + STRAGGLERS
+
+
+def monitor_digest(monitor: Monitor) -> str:
+    """Of what decides where windows are cut; a change of thresholds goes on with the same windows."""
+    return hashlib.sha256(monitor.window.model_dump_json().encode()).hexdigest()[:16]
+
+
+def beginning_of(logs: LogStore, window: Window) -> Cursor:
+    """Where a window begins: a version's first one by count with its first prediction, not with all time."""
+    if window.after > BEGINNING:
+        return window.after
+    first = logs.first(window.model, window.version, window.after)
+    return Cursor.before(first.event_time) if first is not None else window.after
+
+
+def _sequence(watch: Watch, version: Version, monitor: Monitor, watermark: datetime) -> Iterator[Cut]:
+    digest = monitor_digest(monitor)
+    last = watch.store.last_until(version.model, version.number, monitor.name, digest)
+    on_time = watermark - monitor.lateness
+    while (span := _next_span(watch.logs, version, monitor, last, on_time)) is not None:
+        after, last = span
+        window = Window(
+            model=version.model, version=version.number, monitor=monitor.name, after=after, until=last,
+            spec_digest=digest,
+        )  # fmt: skip
+        yield Cut(monitor, version, window)
+
+
+def _next_span(
+    logs: LogStore, version: Version, monitor: Monitor, last: Cursor | None, watermark: datetime
+) -> tuple[Cursor, Cursor] | None:
+    """The span behind the last one, if the watermark has passed it. Windows never begin anew where one was cut."""
+    place, declared = last or BEGINNING, monitor.window
+    if isinstance(declared, CountWindows):
+        until = logs.cut(version.model, version.number, place, declared.size)
+        return (place, until) if until is not None and until.event_time <= watermark else None
+    first = logs.first(version.model, version.number, place)
+    if first is None:
+        return None
+    if isinstance(declared, SlidingWindows):
+        return sliding_span_of(declared, first, last is not None, watermark)
+    return time_span_of(declared.every, first, watermark)

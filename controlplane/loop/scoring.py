@@ -1,0 +1,116 @@
+"""What is said of one window: its sample beside the reference, what is exact, and the errors once labels are due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bundle.blobs import BlobCorrupt, BlobStore
+from bundle.manifest import REFERENCE, Manifest
+from controlplane.errors import BrokenEvidence
+from controlplane.loop.cutting import beginning_of
+from controlplane.loop.references import reference_of
+from controlplane.loop.watch import Standard, Watch
+from controlplane.tables import Json, Version
+from observability.monitors.reference import Reference, ReferenceUnreadable
+from observability.monitors.verdicts import DriftSettings, WindowVerdict
+from observability.ports import Sample, Span
+from observability.rollups import Rollup
+from observability.windows import Segment, Window
+from pipeline.contract.spec import Monitor
+
+REFERENCES_KEPT: Final = 8
+QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def sample_of(watch: Watch, monitor: Monitor, window: Window) -> Sample:
+    """The predictions of a window that are looked at, with their labels of now."""
+    return watch.logs.sample(_span(window), _size(monitor, window))
+
+
+def score(watch: Watch, monitor: Monitor, version: Version, window: Window, sample: Sample, *, settled: bool) -> Json:
+    """Everything that is said of a window, of which this is the sample."""
+    standard = _standard(watch, version.manifest)
+    signature = standard.manifest.signature
+    begins = beginning_of(watch.logs, window)
+    reference, compared = reference_of(
+        watch.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window)
+    )
+    check = DriftSettings.model_validate(monitor.drift.model_dump())
+    verdict = watch.score(sample, reference, signature, check, monitor.min_labels, standard.manifest.threshold)
+    exact = watch.logs.rollup(_span(window))
+    told = stored(verdict, settled=settled)
+    volume = volume_of(exact, signature.feature_names, window.until.event_time - begins.event_time)
+    return exactly(told, volume) | {"volume": volume, "reference": compared}
+
+
+def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta) -> Json:
+    """What is exact about a window: counted over all of its predictions, not over the sample."""
+    minutes = length / timedelta(minutes=1)
+    return {
+        "rows": exact.rows,
+        "missing_share": {name: exact.missing.get(name, 0) / exact.rows if exact.rows else 0.0 for name in features},
+        "latency_ms": {name: exact.latency.quantile(share) for name, share in QUANTILES.items()},
+        "predictions_per_minute": exact.rows / minutes if minutes > 0 else None,
+    }
+
+
+def exactly(told: Json, volume: Json) -> Json:
+    """The verdict with the exact missing shares in the place of the sample's."""
+    missing = volume["missing_share"]
+    features = {
+        name: each | {"missing_share": missing[name]} if name in missing else each
+        for name, each in told["features"].items()
+    }
+    quality = {name: value for name, value in told["quality"].items() if name != "missing_share"}
+    return told | {"features": features, "quality": quality}
+
+
+def stored(verdict: WindowVerdict, *, settled: bool) -> Json:
+    """A verdict as it is kept and shown: `error` stays empty until labels are due, so that it is never half a truth."""
+    told = verdict.model_dump(mode="json")
+    features = {each.pop("feature"): each for each in told["drift"]["features"]}
+    error: dict[str, Any] = {"error": None}
+    if settled:
+        metrics = {name: value for name, value in told["errors"]["metrics"].items() if value is not None}
+        error = {"error": metrics, "error_reference": told["errors"]["reference"]}
+        error["error_reason"] = told["errors"]["reason"]
+    return {
+        "sampled": verdict.sampled,
+        "features": features,
+        "drifted_share": told["drift"]["drifted_share"],
+        "prediction": told["drift"]["prediction"],
+        "quality": told["quality"],
+        **error,
+    }
+
+
+def read_standard(blobs: BlobStore, digest: str) -> Standard:
+    """The version's manifest and reference. Raises BrokenEvidence."""
+    try:
+        manifest = Manifest.read(blobs, digest)
+        return Standard(manifest, Reference.read(blobs.get(manifest.files[REFERENCE])))
+    except (OSError, BlobCorrupt, ValidationError, ReferenceUnreadable, KeyError) as error:
+        raise BrokenEvidence(f"the reference of version {digest} cannot be read: {error}") from error
+
+
+def _standard(watch: Watch, digest: str) -> Standard:
+    known = watch.standards.get(digest)
+    if known is None:
+        known = read_standard(watch.blobs, digest)
+        while len(watch.standards) >= REFERENCES_KEPT:
+            watch.standards.pop(next(iter(watch.standards)))
+        watch.standards[digest] = known
+    return known
+
+
+def _span(window: Window) -> Span:
+    segment = Segment.named(window.segment) if window.segment else None
+    return Span(window.model, window.version, window.after, window.until, segment)
+
+
+def _size(monitor: Monitor, window: Window) -> int:
+    return monitor.samples.get(Segment.named(window.segment), monitor.sample) if window.segment else monitor.sample

@@ -1,0 +1,49 @@
+"""What the monitor's pass works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bundle.blobs import BlobStore
+from bundle.manifest import Manifest
+from bundle.signature import Signature
+from controlplane.store import Store
+from observability.clock import Clock
+from observability.monitors.reference import Reference
+from observability.monitors.verdicts import DriftSettings, WindowVerdict
+from observability.ports import LogStore, Sample
+
+
+class Scorer(Protocol):
+    """Scores a window; `observability.monitors.evidently_scores.score_window` is one."""
+
+    def __call__(
+        self,
+        sample: Sample,
+        reference: Reference,
+        signature: Signature,
+        check: DriftSettings,
+        min_labels: int,
+        threshold: float = 0.5,
+    ) -> WindowVerdict: ...
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What a version brought with it: its manifest, and what it was trained and held out on."""
+
+    manifest: Manifest
+    reference: Reference
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a pass works with."""
+
+    store: Store
+    logs: LogStore
+    blobs: BlobStore
+    clock: Clock
+    score: Scorer
+    standards: dict[str, Standard] = field(default_factory=dict)
