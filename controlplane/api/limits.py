@@ -5,10 +5,10 @@ Who has shown no token yet is given the least: what waits of such a body is memo
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
-import anyio
 from fastapi import HTTPException
 from starlette.types import Message, Receive, Scope
 
@@ -54,7 +54,7 @@ def limited(receive: Receive, limit: int, seconds: float) -> Receive:
         if whole:
             return await receive()
         try:
-            with anyio.fail_after(max(0.0, until - time.monotonic())):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 message = await receive()
         except TimeoutError:
             raise TooSlow(seconds) from None
