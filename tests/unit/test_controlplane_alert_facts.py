@@ -74,14 +74,18 @@ def test_each_alert_is_raised_by_its_fact_alone(name):
 
 
 def test_every_alert_can_be_raised_and_is_a_heading_of_the_runbook():
-    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(
+        r"^### (?!Driftgate)(\w+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
     assert {*RAISED, AlertName.OUTBOX_STUCK} == set(AlertName)
     assert headings == [name.value for name in AlertName]
 
 
 def test_the_runbook_says_the_severity_of_each_alert():
-    said = re.findall(r"^### (\w+)\n\*(\w+)\*", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    said = re.findall(
+        r"^### (?!Driftgate)(\w+)\n\*(\w+)\*", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
     assert dict(said) == {name.value: name.severity for name in AlertName}
 
