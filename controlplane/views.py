@@ -122,12 +122,16 @@ class WindowView(View):
     id: str
     version: int
     monitor: str
+    #: the segment that it is of, such as carrier=AA; empty where it is the whole window
+    segment: str = ""
     after_time: Instant
     until_time: Instant
     rows: int
     #: came after the window was cut; not in `rows`, but in what was scored last
     late_rows: int
     labelled: int
+    #: counted since the error metrics were settled
+    late_labels: int = 0
     revision: int
     verdict: Json
     cut_at: Instant

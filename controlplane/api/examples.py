@@ -47,8 +47,9 @@ _STATUS: Final[dict[str, Any]] = {
     "decided_until": _AT, "monitored_until": _AT, "counts": _COUNTS, "instances": [],
 }  # fmt: skip
 _WINDOW: Final[dict[str, Any]] = {
-    "id": "default/tweets-3-weekly-1", "version": 3, "monitor": "weekly", "after_time": _AT, "until_time": _AT,
-    "rows": 1000, "late_rows": 0, "labelled": 940, "revision": 2, "verdict": {"drifted_share": 0.5, "features": {}},
+    "id": "default/tweets-3-weekly-1", "version": 3, "monitor": "weekly", "segment": "", "after_time": _AT,
+    "until_time": _AT, "rows": 1000, "late_rows": 0, "labelled": 940, "late_labels": 12, "revision": 2,
+    "verdict": {"drifted_share": 0.5, "features": {}, "reference": {"kind": "training", "rows": 5000}},
     "cut_at": _AT, "scored_at": _AT, "labels_due_at": _AT, "error_at": _AT,
 }  # fmt: skip
 _DECISION: Final[dict[str, Any]] = {

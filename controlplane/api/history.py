@@ -52,12 +52,18 @@ def windows(
     model_id: KnownModel,
     page: ThePage,
     monitor: Exactly = None,
+    segment: Exactly = None,
     version: Number = None,
     since: Since = None,
     until: Until = None,
 ) -> WindowsPage:
-    """A model's windows with the monitor's verdicts; `since` and `until` look at where they end."""
-    rows, behind = page.rows("windows", model=model_id, monitor=monitor, version=version, since=since, until=until)
+    """A model's windows with the monitor's verdicts; `since` and `until` look at where they end.
+
+    Those of its segments too, unless `segment` names one, or is empty for whole windows only.
+    """
+    rows, behind = page.rows(
+        "windows", model=model_id, monitor=monitor, segment=segment, version=version, since=since, until=until
+    )
     return WindowsPage(windows=[WindowView(**row) for row in rows], next=behind)
 
 

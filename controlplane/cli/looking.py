@@ -81,6 +81,9 @@ def versions(
 def windows(
     model: Model, limit: Limit = 20,
     monitor: Annotated[str | None, typer.Option(help="of this monitor only")] = None,
+    segment: Annotated[
+        str | None, typer.Option(help="of this segment only, such as carrier=AA; whole windows where it is empty")
+    ] = None,
     version: Annotated[int | None, typer.Option(help="of this version only")] = None,
     since: Since = None, until: Until = None,
     window_id: Annotated[str | None, typer.Option("--id", help="only this one, with everything about it")] = None,
@@ -88,7 +91,8 @@ def windows(
 ) -> None:  # fmt: skip
     """A model's windows with what the monitor said, newest first."""
     if window_id is None:
-        _list("windows", model, limit, home, as_json, monitor=monitor, version=version, since=since, until=until)
+        wanted = {"monitor": monitor, "segment": segment, "version": version}
+        _list("windows", model, limit, home, as_json, since=since, until=until, **wanted)
         return
     with client_of(home) as client:
         window = plain(client.window(model, window_id))

@@ -23,11 +23,13 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
     ],
     "windows": [
         ("monitor", lambda row: row["monitor"]),
+        ("segment", lambda row: row["segment"]),
         ("version", lambda row: row["version"]),
         ("until", lambda row: when(row["until_time"])),
         ("rows", lambda row: row["rows"]),
         ("labelled", lambda row: row["labelled"]),
         ("drifted", lambda row: percent(row["verdict"].get("drifted_share"))),
+        ("reference", lambda row: (row["verdict"].get("reference") or {}).get("kind")),
         ("roc_auc", lambda row: number((row["verdict"].get("error") or {}).get("roc_auc"))),
     ],
     "decisions": [

@@ -76,10 +76,10 @@ class Reads(Connection):
 
     def windows(
         self, model: str, limit: int | None = None, monitor: str | None = None, version: int | None = None,
-        since: Instant = None, until: Instant = None,
+        since: Instant = None, until: Instant = None, segment: str | None = None,
     ) -> Iterator[WindowView]:  # fmt: skip
-        """A model's windows."""
-        asked: Json = {"monitor": monitor, "version": version, "since": since, "until": until}
+        """A model's windows, and those of its segments; of one segment only, or whole ones where it is empty."""
+        asked: Json = {"monitor": monitor, "segment": segment, "version": version, "since": since, "until": until}
         return self.each(f"{MODELS}/{model}/windows", WindowView, "windows", limit, **asked)
 
     def window(self, model: str, window_id: str) -> WindowView:

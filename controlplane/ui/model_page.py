@@ -44,6 +44,8 @@ class Asked:
     monitor: str | None = None
     #: each decision, not those of one reason together
     every: bool = False
+    #: of this segment; of whole windows where it is empty
+    segment: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def model_page(
     head = head_of(reader, model, clock, name)
     versions = reader.versions(model_id, VERSIONS)
     firings = {firing.id: firing for firing in reader.firings(model_id, VERSIONS)}
-    windows = seen(reversed(reader.windows(model_id, TIMELINE_WINDOWS, name)))
+    segments = [segment.name for each in spec.monitors if each.name == name for segment in each.samples]
+    segment = asked.segment if asked.segment in segments else ""
+    windows = seen(reversed(reader.windows(model_id, TIMELINE_WINDOWS, name, segment)))
     decisions = reader.decisions(model_id, EACH if asked.every else DECISIONS)
     views = version_views(versions, firings, reader.gate_verdicts(model_id))
     situation = situation_of(reader, spec, views, decisions, now)
@@ -80,7 +84,9 @@ def model_page(
         "applied_at": model.applied_at,
         "monitor": name,
         "monitors": declared,
-        **drawn(spec, name, windows, tuple(firings.values()), versions),
+        "segments": segments,
+        "segment": segment,
+        **drawn(spec, (name, segment), windows, tuple(firings.values()), versions),
         **decided(decisions, windows, asked.every),
         "decision_count": reader.decision_count(model_id),
         "versions": views,
@@ -92,11 +98,15 @@ def model_page(
 
 
 def drawn(
-    spec: ModelSpec, monitor: str, windows: Sequence[Seen], firings: Sequence[Firing], versions: Sequence[Version]
+    spec: ModelSpec,
+    track: tuple[str, str],
+    windows: Sequence[Seen],
+    firings: Sequence[Firing],
+    versions: Sequence[Version],
 ) -> dict[str, Any]:
-    """The windows as pictures, with their keys, and the newest as a table."""
+    """The windows of a monitor and segment as pictures, with their keys, and the newest as a table."""
     return {
-        "timeline": timeline.draw(timeline_of(spec, monitor, windows, firings, versions)),
+        "timeline": timeline.draw(timeline_of(spec, track, windows, firings, versions)),
         "triggers": [(trigger, timeline.key_glyph(trigger)) for trigger in dict.fromkeys(TRIGGERS.values())],
         "heat": heatmap.draw(heat_of(spec, windows[-HEAT_WINDOWS:])),
         "steps": [heatmap.key_cell(step, step >= 4) for step in range(len(heatmap.STEPS))],
@@ -125,13 +135,13 @@ def cause_windows(decisions: Sequence[DecisionRecord]) -> set[str]:
 
 def timeline_of(
     spec: ModelSpec,
-    monitor: str,
+    track: tuple[str, str],
     windows: Sequence[Seen],
     firings: Sequence[Firing],
     versions: Sequence[Version],
 ) -> timeline.Timeline:
-    """What the timeline shows of a monitor."""
-    metric, limit = watched_metric(spec, monitor), bounds_of(spec, monitor)
+    """What the timeline shows of a monitor and segment."""
+    metric, limit = watched_metric(spec, *track), bounds_of(spec, *track)
     production = next((version for version in versions if version.promoted_at), None)
     points = []
     for window, (start, end) in zip(windows, spans_of(windows), strict=True):
@@ -144,7 +154,7 @@ def timeline_of(
         reigns=reigns(versions, metric),
         metric=words.metric(metric),
         drift_level=limit.drifted_share,
-        levels=levels_of(spec, monitor, production),
+        levels=levels_of(spec, *track, production),
     )
 
 

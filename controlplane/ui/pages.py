@@ -60,7 +60,8 @@ def _fleet(site: Site, request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def _model(site: Site, request: Request) -> tuple[str, dict[str, Any]]:
-    asked = Asked(request.query_params.get("monitor"), "every" in request.query_params)
+    wanted = request.query_params
+    asked = Asked(wanted.get("monitor"), "every" in wanted, wanted.get("segment", ""))
     silence, now = site.parts.instance_silence, site.parts.clock.now()
     return "model.html", model_page(site.reader, _model_id(request), asked, site.wall, now, silence)
 

@@ -85,9 +85,9 @@ def bounds_of(spec: ModelSpec, monitor: str, segment: str = "") -> Bounds:
     )
 
 
-def watched_metric(spec: ModelSpec, monitor: str) -> str:
+def watched_metric(spec: ModelSpec, monitor: str, segment: str = "") -> str:
     """The error metric that a monitor's page shows: that of its rule, else that of the gate."""
-    return bounds_of(spec, monitor).metric or spec.gate.metric
+    return bounds_of(spec, monitor, segment).metric or spec.gate.metric
 
 
 def better(metric: str, value: float | None, than: float | None) -> bool | None:
@@ -98,9 +98,9 @@ def better(metric: str, value: float | None, than: float | None) -> bool | None:
     return value > than if higher.get(metric, False) else value < than
 
 
-def levels_of(spec: ModelSpec, monitor: str, production: Version | None) -> tuple[Level, ...]:
+def levels_of(spec: ModelSpec, monitor: str, segment: str, production: Version | None) -> tuple[Level, ...]:
     """What the error metric is compared with on the timeline."""
-    found, metric = bounds_of(spec, monitor), watched_metric(spec, monitor)
+    found, metric = bounds_of(spec, monitor, segment), watched_metric(spec, monitor, segment)
     levels: list[Level] = []
     if (below := found.below) is not None:
         levels.append(Level(below, f"fires below {below:g}", "bound"))
@@ -222,6 +222,8 @@ def _repeats(decision: DecisionRecord, last: DecisionRecord) -> bool:
 
 def drift_words(window: Seen) -> str:
     """How much of a window drifted."""
+    if window.verdict.drifted_share is None:
+        return window.verdict.reference.reason or "no feature could be compared"
     total, drifted = len(window.verdict.features), len(window.verdict.drifted)
     return f"{drifted} of {total} features drifted"
 
@@ -238,4 +240,6 @@ def status_of(version: Version | None, last: Seen | None, error: float | None, l
     share = last.verdict.drifted_share
     if share is not None and limit.drifted_share is not None and share >= limit.drifted_share:
         return Status("warn", "drifting", f"In the newest window {drift_words(last)}.")
+    if share is None:
+        return Status("idle", "cannot tell", f"Of the newest window: {drift_words(last)}.")
     return Status("ok", "steady", f"In the newest window {drift_words(last)}; no bound is crossed.")

@@ -35,6 +35,18 @@ class FeatureVerdict:
 
 
 @dataclass(frozen=True)
+class ReferenceTold:
+    """What a window was compared with."""
+
+    kind: str
+    rows: int | None
+    #: as after and until, for people
+    spans: tuple[str, ...]
+    #: why it says nothing
+    reason: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the monitor said of one window."""
 
@@ -50,6 +62,11 @@ class Verdict:
     reference_error: Mapping[str, float]
     #: why something could not be told
     reasons: tuple[str, ...]
+    #: what it was compared with
+    reference: ReferenceTold
+    #: exact numbers of the window: latencies in milliseconds, and predictions per minute
+    latency: Mapping[str, float]
+    per_minute: float | None
 
     @property
     def drifted(self) -> tuple[FeatureVerdict, ...]:
@@ -74,10 +91,11 @@ def severity(method: str, score: float | None, threshold: float | None, drifted:
 
 
 def read_verdict(stored: Mapping[str, Any]) -> Verdict:
-    """The verdict in a window's JSON, as `monitoring.stored` made it."""
+    """The verdict in a window's JSON, as `scoring.score` made it."""
     quality = _mapping(stored.get("quality"))
     beyond = _mapping(quality.get("out_of_range_share"))
     features, prediction = _mapping(stored.get("features")), _mapping(stored.get("prediction"))
+    volume = _mapping(stored.get("volume"))
     counted = {str(name): _integer(value) for name, value in quality.items()}
     return Verdict(
         features=tuple(_feature(str(name), _mapping(body), beyond) for name, body in features.items()),
@@ -88,6 +106,21 @@ def read_verdict(stored: Mapping[str, Any]) -> Verdict:
         error=_numbers(stored.get("error")),
         reference_error=_numbers(stored.get("error_reference")),
         reasons=tuple(str(each) for each in (quality.get("reason"), stored.get("error_reason")) if each),
+        reference=_reference(_mapping(stored.get("reference"))),
+        latency=_numbers(volume.get("latency_ms")),
+        per_minute=_number(volume.get("predictions_per_minute")),
+    )
+
+
+def _reference(body: Mapping[str, Any]) -> ReferenceTold:
+    """Before there was a choice it was the training sample."""
+    spans = body.get("spans")
+    each = [_mapping(span) for span in spans] if isinstance(spans, list) else []
+    return ReferenceTold(
+        kind=str(body.get("kind") or "training"),
+        rows=_integer(body.get("rows")),
+        spans=tuple(f"{str(span.get('after'))[:16]} to {str(span.get('until'))[:16]}" for span in each),
+        reason=str(body.get("reason") or ""),
     )
 
 
