@@ -33,9 +33,10 @@ class Breaker:
         """Call inside. Raises LogStoreUnavailable at once while the last calls are too fresh in memory."""
         rest = self._closed_until - self._clock()
         if rest > 0:
-            raise LogStoreUnavailable(
-                f"not asked for another {rest:.1f} s, after {self._failures} failures"
-            ) from self._last
+            last = (
+                f"left alone for another {rest:.1f} s after {self._failures} failures in a row; the last: {self._last}"
+            )
+            raise LogStoreUnavailable(last) from self._last
         try:
             yield
         except LogStoreUnavailable as error:
