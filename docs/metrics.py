@@ -31,7 +31,8 @@ def metrics_page() -> Iterator[str]:
     yield from _table("Every process", metrics.OF_EVERY_PROCESS)
     for name, measures in PROCESSES.items():
         yield from _table(name.capitalize(), measures)
-    yield "## Alerts\n\nBy `deploy/prometheus/driftgate.rules.yml`.\n\n| alert | severity | fires when | for |\n|---|---|---|---|"
+    yield "## Alerts\n\nBy `deploy/prometheus/driftgate.rules.yml`.\n"
+    yield "| alert | severity | fires when | for |\n|---|---|---|---|"
     for rule in alert_rules():
         expression = " ".join(rule["expr"].split()).replace("|", "\\|")
         link = f"[{rule['alert']}](../runbook.md#{rule['alert'].lower()})"
