@@ -19,6 +19,7 @@ import math
 import secrets
 import select
 import socket
+import statistics
 import sys
 import tempfile
 import threading
@@ -191,6 +192,7 @@ def payloads(running: AbstractContextManager[Server], asks: tuple[str, str, str]
     return {
         "attacks": len(seen.refusals),
         "wrongly_answered": len(seen.wrongly_answered),
+        "refused_ms_median": round(1e3 * statistics.median(took for _, took in seen.refusals), 2),
         "refused_ms_p99": round(1e3 * _p99([took for _, took in seen.refusals]), 2),
         "refused_ms_max": seen.slowest(),
         "rss_growth_mib": round(seen.grown / _MIB, 1),

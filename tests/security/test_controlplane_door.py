@@ -299,6 +299,13 @@ def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(cl
     assert_error(client.put(path, content=b" " * (APPLY_BYTES + 1), headers=headers), 413)
 
 
+def test_a_large_recipe_is_applied_whatever_its_text_looks_like(client, tokens, world):
+    recipe = world.store.model(MODEL).recipe | {"more.py": '# {[:,"\\\n' * 250_000}
+    body = {"spec": world.spec.model_dump(mode="json", by_alias=True), "recipe": recipe}
+    response = client.put(f"/api/v1/models/{MODEL}", json=body, headers=bearer(tokens["apply"]))
+    assert (response.status_code, response.json()["changed"]) == (200, True)
+
+
 def test_a_length_beyond_the_limit_is_refused_before_a_token_is_looked_up(client, world, monkeypatch):
     monkeypatch.setattr(world.store, "token", None)
     headers = bearer("wrong") | {"Content-Type": "application/json"}

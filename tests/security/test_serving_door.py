@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import socket
@@ -238,6 +239,17 @@ def test_undeclared_fields_are_dropped_and_too_many_are_refused(
     row = {"followers": 1, **{f"f{n}": 0 for n in range(fields)}}
     assert client.post(PREDICT, json={"rows": [row]}).status_code == status
     assert b"f1998" not in service.spooled()[-1]
+
+
+def test_a_batch_of_the_most_rows_is_answered_whatever_its_texts_and_undeclared_fields_look_like(
+    client: httpx.Client,
+) -> None:
+    extra = {f"f{number}": number for number in range(90)} | {"g": [1, {"h": []}], "i": '{"a": [:,\\"'}
+    rows = [{"followers": 1, "text": ':"{[', **extra}] * 1_000
+    body = json.dumps({"rows": rows, "event_times": ["2021-01-01T00:00:00Z"] * 1_000}, separators=(",", ":"))
+    assert len(body) > MAX_BODY * 3 // 4
+    answer = client.post(PREDICT, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, len(answer.json()["predictions"])) == (200, 1_000)
 
 
 def test_an_unknown_model_is_said_to_be_unknown(client: httpx.Client) -> None:
