@@ -155,7 +155,7 @@ def run_shipper(settings: Settings) -> None:
         shipper = Shipper(
             SpoolReader(home.spool),
             storecalls.counted(open_log_store(home.log_store, shipping), registry),
-            DeadLetters(home.dead_letters),
+            DeadLetters(home.dead_letters, shipping.dead_letter_quota_bytes),
             batch_lines=shipping.batch_lines,
             poison=PoisonWindow(share=shipping.poison_share),
         )

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     batch_lines: int = Field(default=5_000, ge=1, le=100_000)
     #: share of refused lines among the last 1,000 at which shipping stops
     poison_share: float = Field(default=0.05, gt=0, le=1)
+    #: what the dead letters may hold; beyond that shipping waits, and drops none
+    dead_letter_quota_bytes: int = Field(default=1 << 30, ge=1 << 20)
     #: where events are remembered: files below the data folder, or Elasticsearch
     store: Literal["embedded", "elasticsearch"] = "embedded"
     #: nodes of Elasticsearch, with commas
