@@ -15,6 +15,8 @@ from observability.windows import Cursor, Segment
 
 #: predictions up to which labels are counted one by one
 EXACT_LABELS: Final = 50_000
+#: predictions that are read at most to find those of a segment
+READ_ROWS: Final = 500_000
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Sample:
 class Paired:
     """Two versions on the same rows: what each said, and what it took them.
 
-    A latency is that of the scoring in a request, once for each of its rows.
+    A latency is that of the scoring in a request, once for each of its rows. How many are labelled, and the latencies,
+    are exact up to EXACT_LABELS rows; beyond, they are those of the rows with the smallest sample keys.
     """
 
     #: predictions in which both took part, whoever answered
@@ -115,13 +118,18 @@ class LogStore(Protocol):
         ...
 
     def sample(self, span: Span, k: int) -> Sample:
-        """At most k predictions of the span, each with its latest label."""
+        """At most k predictions of the span, each with its latest label.
+
+        Of a segment in a span of more than READ_ROWS predictions they may be fewer than k, though there are more: those
+        among the READ_ROWS with the smallest keys, so a rare segment costs no more, and its sample stays uniform.
+        """
         ...
 
     def rollup(self, span: Span) -> Rollup:
         """What is exact about the span's predictions: how many, missing values by feature, latencies.
 
-        A span of a segment is counted like any other; its missing values and latencies are those of its predictions.
+        A span of a segment is counted like any other. Its missing values and latencies are those of its predictions:
+        of the EXACT_LABELS with the smallest sample keys, scaled up, where it holds more. An empty text is missing too.
         """
         ...
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import pydantic
 
 from bundle.signature import Frozen
 from observability.durable import replace_durably
 from observability.embedded.tables import TableName
+
+#: of the files that are written today; 0 are those before it, in the order of event time
+LAYOUT: Final = 1
 
 
 class LogSegment(Frozen):
@@ -26,6 +30,29 @@ class LogSegment(Frozen):
     last_event_time: int
     first_observed_time: int
     last_observed_time: int
+    #: how its rows lie
+    layout: int = 0
+    #: by which step, in microseconds, it is tallied in the file beside it; 0: its rows are counted one by one
+    step: int = 0
+    #: features of more values than a tally counts
+    uncounted: tuple[str, ...] = ()
+    #: of labels: the predictions that they are about; None where it is not known
+    first_prediction_id: str | None = None
+    last_prediction_id: str | None = None
+
+    @property
+    def tally_file(self) -> str:
+        return self.file.removesuffix(".parquet") + ".tally.parquet"
+
+    def happened_within(self, low: int, high: int) -> bool:
+        """Whether it may hold events of these event times."""
+        return self.first_event_time <= high and self.last_event_time >= low
+
+    def may_label(self, first: str, last: str) -> bool:
+        """Whether it may hold labels of predictions with these ids."""
+        if self.first_prediction_id is None or self.last_prediction_id is None:
+            return True
+        return self.first_prediction_id <= last and self.last_prediction_id >= first
 
 
 class LogManifest(Frozen):
@@ -37,6 +64,11 @@ class LogManifest(Frozen):
 
     def of(self, table: TableName, model: str) -> list[LogSegment]:
         return [s for s in self.segments if s.table == table and s.model == model]
+
+    @property
+    def files(self) -> set[str]:
+        """The names of all files that are the store."""
+        return {s.file for s in self.segments} | {s.tally_file for s in self.segments if s.step}
 
     def changed(self, removed: Iterable[LogSegment], added: Iterable[LogSegment]) -> LogManifest:
         """The next manifest: without some segments and with others."""

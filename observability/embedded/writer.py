@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -15,136 +18,146 @@ import pyarrow.parquet as pq
 
 from observability.clock import Clock
 from observability.durable import lock_file, sync_folder
+from observability.embedded import compaction
+from observability.embedded.layout import SegmentFiles
 from observability.embedded.manifest import LogManifest, LogSegment, ManifestFile
-from observability.embedded.tables import SCHEMAS, TableName, rows_table
+from observability.embedded.tables import TableName, rows_table
 from observability.events import Event
-from observability.ids import new_id
 from observability.ports import LogStoreUnavailable
 
 #: events by table and model, then by id
 Groups: TypeAlias = Mapping[tuple[TableName, str], Mapping[str, Event]]
-_ROW_GROUP: Final = 20_000
+#: memory that sorting and merging may take before it goes on in files
+MEMORY_LIMIT: Final = "384MB"
 
 
 class LogStoreTaken(LogStoreUnavailable):
     """Another living process writes this store."""
 
 
+@dataclass(frozen=True)
+class Upkeep:
+    """How the files are kept few, and for how long."""
+
+    #: segments of one size that may stand beside each other
+    small_segments: int
+    #: rows of a segment that is full
+    full_rows: int
+    #: how long a file is kept that has been merged, for readers of the old manifest
+    grace: timedelta
+    #: how long events are kept, by table; for ever where nothing is said
+    retention: Mapping[TableName, timedelta]
+
+
 class SegmentWriter:
     """Appends segments and merges small ones. Nothing is locked before the first append."""
 
-    def __init__(
-        self,
-        root: Path,
-        manifest: ManifestFile,
-        clock: Clock,
-        small_rows: int,
-        small_segments: int,
-        grace: timedelta,
-    ) -> None:
+    def __init__(self, root: Path, manifest: ManifestFile, clock: Clock, upkeep: Upkeep) -> None:
         self._root = root
         self._folder = root / "segments"
         self._manifest = manifest
         self._clock = clock
-        self._small_rows = small_rows
-        self._small_segments = small_segments
-        self._grace = grace
+        self._upkeep = upkeep
         self._threads = threading.Lock()
         self._lock_descriptor: int | None = None
+        self._files: SegmentFiles | None = None
 
     def store(self, groups: Groups) -> None:
         """Store each event whose id is not there yet, all at once. Raises LogStoreTaken or OSError."""
         with self._threads:
-            self._take_lock()
+            files = self._take_lock()
             manifest = self._manifest.read()
-            added = [segment for group in groups for segment in self._write_new(manifest, group, groups[group])]
+            added = [segment for group in groups for segment in self._write_new(files, manifest, group, groups[group])]
             if added:
                 sync_folder(self._folder)
                 manifest = manifest.changed(removed=(), added=added)
                 self._manifest.replace(manifest)
             for table, model in dict.fromkeys((segment.table, segment.model) for segment in added):
-                manifest = self._compact(manifest, table, model)
+                manifest = self._compact(files, manifest, table, model)
 
     def close(self) -> None:
         """Let another process write."""
         with self._threads:
+            if self._files is not None:
+                self._files.close()
+                self._files = None
             if self._lock_descriptor is not None:
                 os.close(self._lock_descriptor)
                 self._lock_descriptor = None
 
-    def _take_lock(self) -> None:
-        if self._lock_descriptor is not None:
-            return
+    def _take_lock(self) -> SegmentFiles:
+        if self._files is not None:
+            return self._files
         self._folder.mkdir(parents=True, exist_ok=True)
         sync_folder(self._root)
         self._lock_descriptor = lock_file(self._root / "writer.lock")
         if self._lock_descriptor is None:
             raise LogStoreTaken(f"{self._root} is written by another process: stop it, only one may")
+        spill = self._root / "spill"
+        shutil.rmtree(spill, ignore_errors=True)  # of a writer that was killed
+        self._files = SegmentFiles(self._folder, spill, MEMORY_LIMIT)
         self._sweep(self._manifest.read())
+        return self._files
 
     def _write_new(
-        self, manifest: LogManifest, group: tuple[TableName, str], events: Mapping[str, Event]
+        self, files: SegmentFiles, manifest: LogManifest, group: tuple[TableName, str], events: Mapping[str, Event]
     ) -> list[LogSegment]:
         table, model = group
         known = _known_ids(self._folder, manifest.of(table, model), sorted(events))
         fresh = [event for event_id, event in events.items() if event_id not in known]
-        return [self._write(table, model, rows_table(table, fresh))] if fresh else []
+        return [files.write(table, model, rows_table(table, fresh))] if fresh else []
 
-    def _write(self, table: TableName, model: str, rows: pa.Table) -> LogSegment:
-        rows = rows.sort_by([("event_time", "ascending"), ("id", "ascending")])
-        name = f"{table}-{new_id()}.parquet"
-        with (self._folder / name).open("wb") as file:
-            pq.write_table(rows, file, compression="zstd", row_group_size=_ROW_GROUP)
-            file.flush()
-            os.fsync(file.fileno())
-        bounds = {column: pc.min_max(rows[column]).as_py() for column in ("id", "event_time", "observed_time")}
-        return LogSegment(
-            file=name,
-            table=table,
-            model=model,
-            rows=rows.num_rows,
-            first_id=bounds["id"]["min"],
-            last_id=bounds["id"]["max"],
-            first_event_time=bounds["event_time"]["min"],
-            last_event_time=bounds["event_time"]["max"],
-            first_observed_time=bounds["observed_time"]["min"],
-            last_observed_time=bounds["observed_time"]["max"],
-        )
-
-    def _compact(self, manifest: LogManifest, table: TableName, model: str) -> LogManifest:
-        """Merge the small segments once there are many. Their files stay for readers of the old manifest."""
-        small = [segment for segment in manifest.of(table, model) if segment.rows < self._small_rows]
-        if len(small) <= self._small_segments:
-            return manifest
-        paths = [self._folder / segment.file for segment in small]
-        rows = pa.concat_tables([pq.read_table(path, schema=SCHEMAS[table]) for path in paths])
-        merged = self._write(table, model, rows)
-        sync_folder(self._folder)
-        manifest = manifest.changed(removed=small, added=[merged])
-        self._manifest.replace(manifest)
-        now = self._clock.now().timestamp()
-        for path in paths:
-            os.utime(path, (now, now))  # the grace begins now
-        self._sweep(manifest)
+    def _compact(self, files: SegmentFiles, manifest: LogManifest, table: TableName, model: str) -> LogManifest:
+        """Merge what is due, forget what has expired. The files stay for readers of the old manifest."""
+        upkeep = self._upkeep
+        while merged := compaction.due(manifest.of(table, model), upkeep.small_segments, upkeep.full_rows):
+            segment = files.merge(table, model, merged)
+            sync_folder(self._folder)
+            gone = [*merged, *compaction.expired(manifest, upkeep.retention)]
+            manifest = manifest.changed(removed=gone, added=[segment])
+            self._manifest.replace(manifest)
+            self._start_grace(gone)
+            self._sweep(manifest)
+            if len(merged) == 1:  # of an earlier release: one for each append, so that none takes long
+                break
         return manifest
+
+    def _start_grace(self, segments: Sequence[LogSegment]) -> None:
+        now = self._clock.now().timestamp()
+        for segment in segments:
+            for name in (segment.file, *((segment.tally_file,) if segment.step else ())):
+                os.utime(self._folder / name, (now, now))
 
     def _sweep(self, manifest: LogManifest) -> None:
         """Delete files that no manifest has named for a while: merged ones, and those of a killed append."""
-        named = {segment.file for segment in manifest.segments}
-        old = (self._clock.now() - self._grace).timestamp()
+        named = manifest.files
+        old = (self._clock.now() - self._upkeep.grace).timestamp()
         for path in self._folder.glob("*.parquet"):
             if path.name not in named and path.stat().st_mtime < old:
                 path.unlink()
 
 
 def _known_ids(folder: Path, segments: Sequence[LogSegment], ids: Sequence[str]) -> set[str]:
-    """Which of the sorted ids are stored. Ids grow with time, so a fresh batch overlaps few segments."""
-    first, last = ids[0], ids[-1]
-    wanted = pa.array(ids, pa.string())
+    """Which of the sorted ids are stored. Ids grow with time, so a fresh batch is within few row groups' bounds."""
     known: set[str] = set()
     for segment in segments:
-        if segment.first_id <= last and segment.last_id >= first:
-            overlap = [("id", ">=", first), ("id", "<=", last)]
-            column = pq.read_table(folder / segment.file, columns=["id"], filters=overlap)["id"]
-            known.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+        if wanted := _within(ids, segment.first_id, segment.last_id):
+            known.update(_stored_ids(folder / segment.file, wanted))
     return known
+
+
+def _stored_ids(path: Path, wanted: Sequence[str]) -> list[str]:
+    with pq.ParquetFile(path) as file:
+        column = file.schema_arrow.names.index("id")
+        groups = []
+        for group in range(file.num_row_groups):
+            bounds = file.metadata.row_group(group).column(column).statistics
+            if bounds is None or not bounds.has_min_max or _within(wanted, bounds.min, bounds.max):
+                groups.append(group)
+        stored = file.read_row_groups(groups, columns=["id"])["id"]
+    found: list[str] = stored.filter(pc.is_in(stored, value_set=pa.array(wanted, pa.string()))).to_pylist()
+    return found
+
+
+def _within(ids: Sequence[str], first: str, last: str) -> Sequence[str]:
+    return ids[bisect_left(ids, first) : bisect_right(ids, last)]
