@@ -1,6 +1,6 @@
 """`driftgate`, the command line.
 
-Exit codes: 0 done; 1 refused, or ended with an error; 2 wrong usage; 3 the control plane does not answer.
+Exit codes: 0 done; 1 refused, or ended with an error; 2 wrong usage; 3 the control plane or log store does not answer.
 Commands that answer take --json. DRIFTGATE_URL and DRIFTGATE_TOKEN name another control plane than that of the data
 folder.
 """
@@ -13,7 +13,7 @@ from typing import Final
 import typer
 from rich.console import Console
 
-from controlplane.cli import alerting, changing, looking, people, processes, trying
+from controlplane.cli import alerting, changing, logs, looking, people, processes, trying
 from controlplane.errors import ControlPlaneError, Unreachable
 from pipeline.contract.specfile import SpecInvalid
 
@@ -32,6 +32,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 for command in COMMANDS:
     app.command(name=command.__name__.replace("_", "-"))(command)
 app.command(name="ledger")(processes.log_ledger)
+app.add_typer(logs.logs, name="logs")
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(trying.rules, name="rules")
 app.add_typer(people.tokens, name="tokens")
