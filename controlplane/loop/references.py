@@ -9,7 +9,7 @@ data. Errors are always compared with the version's own out-of-time rows: only t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,6 @@ from observability.windows import Cursor, Segment, Window, directly_before, seas
 from pipeline.contract.spec import PinnedReference, ReferenceSpec, SeasonalReference, TrailingReference
 
 Spans: TypeAlias = Sequence[tuple[Cursor, Cursor]]
-#: columns of a sample that are no features
-OWN_COLUMNS: Final = ("id", "event_time", "version", "score", "prediction", "label")
 
 
 def reference_of(
@@ -42,7 +40,7 @@ def reference_of(
     else:
         frame, rows = _pooled(logs, window.model, None, segment, spans, k)
         scores = _scores(logs, window, segment, spans, k, frame)
-        found = own.served(frame.drop(columns=[name for name in OWN_COLUMNS if name in frame]), scores)
+        found = own.served(frame.reindex(columns=own.features.columns), scores)
     found = found.judged()
     told: Json = {
         "kind": declared.kind,

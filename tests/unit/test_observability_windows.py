@@ -1,13 +1,23 @@
-"""Windows by time, and the ids of windows."""
+"""Windows by time and sliding ones, what came before them, and the ids of windows."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observability.windows import Cursor, Window, time_bounds, time_span_of
+from observability.windows import (
+    Cursor,
+    Segment,
+    SlidingWindows,
+    Window,
+    seasons_before,
+    sliding_span_of,
+    time_bounds,
+    time_span_of,
+)
 
 INSTANTS = st.datetimes(datetime(1960, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 LENGTHS = st.timedeltas(timedelta(seconds=1), timedelta(days=40))
@@ -59,3 +69,70 @@ def test_anything_else_has_another_id():
         window(after=Cursor(start, "b")), window(until=Cursor(start, "b")),
     ]  # fmt: skip
     assert len({one.id for one in [window(), *others]}) == 7
+
+
+STEPS = st.integers(1, 12)
+MINUTES = st.lists(st.integers(0, 40_000), min_size=1, max_size=40).map(sorted)
+
+
+def slide(windows: SlidingWindows, events: list[Cursor], watermark: datetime) -> list[tuple[Cursor, Cursor]]:
+    """The windows of a stream, as the monitor's loop asks for them."""
+    found: list[tuple[Cursor, Cursor]] = []
+    while behind := [event for event in events if not found or event > found[-1][1]]:
+        span = sliding_span_of(windows, behind[0], bool(found), watermark)
+        if span is None:
+            break
+        found.append(span)
+    return found
+
+
+@given(STEPS, STEPS, MINUTES, st.integers(0, 60_000))
+def test_sliding_windows_hold_every_prediction_and_end_with_a_step_that_holds_one(steps, minutes, at, watermark):
+    step = timedelta(minutes=minutes)
+    windows = SlidingWindows(kind="sliding", length=steps * step, step=step)
+    start = datetime(2021, 1, 16, tzinfo=UTC)
+    events = [Cursor(start + timedelta(minutes=minute), f"p{number}") for number, minute in enumerate(at)]
+    found = slide(windows, events, start + timedelta(minutes=watermark))
+
+    assert all(until.event_time - after.event_time == windows.length for after, until in found)
+    assert [until for _, until in found] == sorted({until for _, until in found})
+    for after, until in found[1:]:
+        assert any(until.event_time - step <= event.event_time < until.event_time for event in events)
+        assert time_bounds(step, after.event_time)[0] == after.event_time
+    if found:
+        assert found[0][0].event_time <= events[0].event_time < found[0][0].event_time + step
+        seen = [event for event in events if event <= found[-1][1]]
+        assert all(1 <= sum(after < event <= until for after, until in found) <= steps for event in seen)
+
+
+@given(STEPS, MINUTES, st.integers(0, 60_000))
+def test_a_window_that_slides_by_its_whole_length_is_a_window_by_time(minutes, at, watermark):
+    every = timedelta(minutes=minutes)
+    start = datetime(2021, 1, 16, tzinfo=UTC)
+    now = start + timedelta(minutes=watermark)
+    events = [Cursor(start + timedelta(minutes=minute), f"p{number}") for number, minute in enumerate(at)]
+    held = (time_span_of(every, event, now) for event in events)
+    by_time = list(dict.fromkeys(span for span in held if span is not None))
+
+    assert slide(SlidingWindows(kind="sliding", length=every, step=every), events, now) == by_time
+
+
+@given(INSTANTS, LENGTHS, st.timedeltas(timedelta(0), timedelta(days=300)), st.integers(1, 52))
+def test_the_seasons_before_a_window_are_as_long_as_it_and_hold_nothing_of_it(start, length, more, seasons):
+    after, until, period = Cursor.before(start), Cursor.before(start + length), length + more
+    before = seasons_before(after, until, period, seasons)
+    assert len(before) == seasons and all(end <= after for _, end in before)
+    assert {end.event_time - begin.event_time for begin, end in before} == {length}
+    assert before[-1][0].event_time == start - seasons * period
+
+
+@pytest.mark.parametrize("value", ["AA", "a=b", "", "ü x"])
+def test_a_segment_is_found_by_its_name(value):
+    segment = Segment("carrier", value)
+    assert Segment.named(segment.name) == segment
+
+
+def test_an_id_stays_what_it_was_and_a_segment_has_one_of_its_own():
+    assert window().id == "w-efd4f6eecc23383e94224fa5"
+    names = ["", "carrier=AA", "carrier=UA", "origin=AA"]
+    assert len({window(segment=name).id for name in names}) == len(names)
