@@ -139,7 +139,7 @@ class Shipper:
     def _settle(self, batch: Batch, reasons: dict[SpoolLine, str], following: _Checked | None) -> None:
         poison = self._poison.after([line in reasons for line in batch.lines], list(reasons.values()))
         if reasons:
-            self._dead_letters.add([DeadLetter.of(line, reason) for line, reason in reasons.items()])
+            self._dead_letters.add([DeadLetter.of(line, reasons[line]) for line in batch.lines if line in reasons])
             self._at("set aside")
         self._reader.commit(batch, Counter(line.key for line in reasons), following.batch if following else None)
         self._poison = poison

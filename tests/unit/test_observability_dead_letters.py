@@ -96,7 +96,7 @@ def test_the_commands_list_show_and_send_again(log):
     run = CliRunner().invoke
 
     listed = json.loads(run(app, ["logs", "dead-letters", "--home", str(home), "--json"]).stdout)
-    assert [letter["reason"] for letter in listed] == ["too strange", listed[1]["reason"]]
+    assert [letter["reason"][:16] for letter in listed] == ["too strange", "event: not JSON:"]
     shown = run(app, ["logs", "dead-letters", listed[0]["id"], "--home", str(home)])
     assert line_of(prediction(0, "p1")).decode() in shown.stdout
     assert run(app, ["logs", "dead-letters", "w/none:0", "--home", str(home)]).exit_code == 1
