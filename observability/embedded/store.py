@@ -62,7 +62,9 @@ class ParquetLogStore:
         self._writer = SegmentWriter(root, writing, clock or SystemClock(), upkeep)
         self._reader = SegmentReader(root, self._manifest)
 
-    def append(self, events: Sequence[Event]) -> list[Refusal]:
+    def append(
+        self, events: Sequence[Event], lines: Sequence[bytes] | None = None, *, fresh: bool = False
+    ) -> list[Refusal]:
         refusals = []
         groups: dict[tuple[TableName, str], dict[str, Event]] = {}
         for event in events:
