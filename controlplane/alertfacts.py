@@ -116,8 +116,10 @@ class Challenger:
     """The newest version, where a person should know of it."""
 
     version: int
-    #: what the gate said, where it turned the version down
+    #: what was said of it where it was turned down, by its gate or by the system
     turned_down: str | None = None
+    #: the name of the Rejection; empty where its gate turned it down
+    rejected_for: str = ""
     #: it passed, and waits for a person
     awaits_approval: bool = False
 

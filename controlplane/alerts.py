@@ -15,6 +15,7 @@ from typing import Final
 
 from controlplane.alertfacts import AlertFacts, AlertName, Patience, RuleSaid, Ticking, is_late
 from controlplane.lifecycle import RolloutState
+from controlplane.promotion.rejection import Rejection
 from observability.durations import format_duration
 
 #: a rule's condition holds, though something keeps the rule from firing; or it has fired
@@ -121,12 +122,17 @@ def _failed(facts: AlertFacts) -> Iterator[Holding]:
 def _rejected(facts: AlertFacts) -> Iterator[Holding]:
     challenger = facts.challenger
     if challenger is not None and challenger.turned_down is not None:
+        named = f"version {challenger.version}"
+        by_itself = Rejection[challenger.rejected_for].value if challenger.rejected_for else None
+        said = f"the gate turned {named} down" if by_itself is None else f"{named} was rejected: {by_itself}"
         yield Holding(
-            AlertName.RETRAINING_REJECTED,
-            f"{facts.model}: the gate turned version {challenger.version} down",
-            f"{challenger.turned_down}. The version in production goes on answering.",
+            AlertName.RETRAINING_REJECTED, f"{facts.model}: {said}", f"{challenger.turned_down}. {_goes_on(facts)}.",
             {"version": str(challenger.version)},
         )  # fmt: skip
+
+
+def _goes_on(facts: AlertFacts) -> str:
+    return "No version is in production" if facts.version is None else "The version in production goes on answering"
 
 
 def _approval(facts: AlertFacts) -> Iterator[Holding]:

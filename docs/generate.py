@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings
 from bundle import signature
 from controlplane import alerts, cli, lifecycle
 from controlplane import settings as control_settings
-from controlplane.promotion import gate, rollout
+from controlplane.promotion import gate, rejection, rollout
 from controlplane.rules import decide as rules
 from docs.openapi import api_page
 from observability import events, windows
@@ -140,6 +140,7 @@ def _commands_of(group: str, commands: Mapping[str, Any]) -> Iterator[str]:
 def _reasons() -> Iterator[str]:
     yield from _words("Rules", "Why a rule fired, or why it waits.", rules.Reason)
     yield from _words("Gates", "Why a challenger passed, or did not.", gate.GateReason)
+    yield from _words("Rejections", "Why the system rejected a version that no check had failed.", rejection.Rejection)
     yield from _words("Rollouts", "Why a rollout moved, or stays where it is.", rollout.StepReason)
     yield from _alerts()
     yield "\n## States\n\n| of a version | of a run |\n|---|---|"

@@ -14,6 +14,7 @@ from controlplane.loop.boundary import apart
 from controlplane.loop.work import Work
 from controlplane.promotion.gate import judge
 from controlplane.promotion.gaterows import read_gate_rows
+from controlplane.promotion.rejection import Rejection
 from controlplane.promotion.rollout import RolloutFacts, Step, next_step, observe_fleet, unreadable
 from controlplane.store.holds import ROLLOUT
 from controlplane.tables import Hold, Rollout, Version
@@ -41,8 +42,10 @@ def _advance(work: Work, version: Version, rollout: Rollout | None, now: datetim
         return  # its own is under way, or another's, for which it waits
     if version.state_at > now:
         work.store.bring_back(version.model, now)
-    if (why := _overtaken(work, version) or _unreadable(work, version)) is not None:
-        _reject(work, version, why, now)
+    if (note := _overtaken(work, version)) is not None:
+        _reject(work, version, Rejection.REJECT_OVERTAKEN, note, now)
+    elif (note := _unreadable(work, version)) is not None:
+        _reject(work, version, Rejection.REJECT_UNREADABLE, note, now)
     elif version.state is VersionState.CANDIDATE:
         _judge(work, version, now)
     elif version.state is VersionState.AWAITING_APPROVAL:
@@ -71,9 +74,9 @@ def _unreadable(work: Work, version: Version) -> str | None:
     return None
 
 
-def _reject(work: Work, version: Version, why: str, now: datetime) -> None:
+def _reject(work: Work, version: Version, why: Rejection, note: str, now: datetime) -> None:
     """Only from the state in which it was seen: a person may have been faster."""
-    work.store.reject(version.model, version.number, why, now, seen=version.state)
+    work.store.reject(version.model, version.number, note, now, seen=version.state, why=why)
 
 
 def _request_of(work: Work, version: Version) -> TrainingRequest:
@@ -86,7 +89,7 @@ def _judge(work: Work, version: Version, now: datetime) -> None:
     try:
         rows = read_gate_rows(work.blobs, version.gate_rows, request)
     except BrokenEvidence as error:
-        _reject(work, version, str(error), now)
+        _reject(work, version, Rejection.REJECT_EVIDENCE, str(error), now)
         return
     mismatches, difference = version.parity["label_mismatches"], version.parity["max_score_difference"]
     verdict = judge(request.spec.gate, rows, version.run_key, mismatches, difference, version.cost)
@@ -98,7 +101,8 @@ def _await_approval(work: Work, version: Version, now: datetime) -> None:
     deadline = _request_of(work, version).spec.rollout.deadline
     frozen, thawed_at = _freeze(work, version.model, now)
     if frozen is None and now >= max(version.state_at, thawed_at or version.state_at) + deadline:
-        _reject(work, version, f"nobody approved it within {format_duration(deadline)}", now)
+        note = f"nobody approved it within {format_duration(deadline)}"
+        _reject(work, version, Rejection.REJECT_UNAPPROVED, note, now)
 
 
 def _freeze(work: Work, model: str, now: datetime) -> tuple[Hold | None, datetime | None]:

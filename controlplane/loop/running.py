@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from controlplane.lifecycle import RunState
 from controlplane.loop.boundary import apart
+from controlplane.loop.triggers import OVERTAKEN, asked_again
 from controlplane.loop.work import Work
 from controlplane.tables import TrainingRun
 from observability.durations import format_duration
@@ -81,6 +82,8 @@ def _why_not_on(work: Work, run: TrainingRun) -> Failure | None:
     """Why the run has to end, if it has to."""
     if run.cancel_by is not None:
         return Failure(code="cancelled", message=f"{run.cancel_by}: {run.cancel_why}")
+    if (gone := _overtaken(work, run)) is not None:
+        return Failure(code="overtaken", message=gone)
     age = work.trainer.age(run.key)
     try:
         deadline = TrainingRequest.model_validate(run.request).spec.train.deadline
@@ -90,6 +93,15 @@ def _why_not_on(work: Work, run: TrainingRun) -> Failure | None:
     if age is not None and age > deadline:
         return Failure(code="deadline", message=f"it took longer than {format_duration(deadline)} and was ended")
     return None
+
+
+def _overtaken(work: Work, run: TrainingRun) -> str | None:
+    """Why a run is for nothing: what it was to replace is gone, so that its version would be rejected."""
+    production = work.store.production(run.model)
+    champion = production.number if production else None
+    if champion == run.parent:
+        return None
+    return f"made to replace version {run.parent}, but version {champion} is in production now"
 
 
 def _poll(work: Work, run: TrainingRun, now: datetime) -> None:
@@ -104,5 +116,7 @@ def _poll(work: Work, run: TrainingRun, now: datetime) -> None:
 def _finish(work: Work, run: TrainingRun, report: TrainingReport, now: datetime) -> None:
     if run.state is RunState.ASKED and run.cancel_by is None:
         work.store.mark_started(run.key, run.epoch, now)
-    work.store.finish_run(run.key, run.epoch, report, now)
+    overtaken = report.failure if report.failure is not None and report.failure.code == OVERTAKEN else None
+    again = asked_again(work.store, run, overtaken.message, now) if overtaken is not None else None
+    work.store.finish_run(run.key, run.epoch, report, now, again)
     work.at("finished")

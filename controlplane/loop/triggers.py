@@ -9,15 +9,21 @@ from typing import Final
 from controlplane.access.acts import Act
 from controlplane.errors import RunActive
 from controlplane.loop.evidence import gather
-from controlplane.rules.decide import MANUAL, Decision, decide_all, decide_manual, wakes_at
+from controlplane.rules.decide import MANUAL, WEBHOOK, Decision, Reason, decide_all, decide_manual, wakes_at
 from controlplane.store import Store, spec_of
+from controlplane.store.decisions import Asking
 from controlplane.tables import Model, TrainingRun, Version
 from observability.ids import new_id
+from pipeline.contract.rulespec import ScheduleRule
 from pipeline.contract.spec import ModelSpec
 from pipeline.contract.training import TrainingRequest
 
 #: how often a model that changed while it was looked at is looked at again in the same tick
 ATTEMPTS: Final = 3
+#: of a run that was made to replace a version that is not in production any more
+OVERTAKEN: Final = "overtaken"
+#: behind the cause of a run that was overtaken: the cause of the one in its place
+AGAIN: Final = ":again"
 #: specs that are kept as they were read
 SPECS_KEPT: Final = 5_000
 _SPECS: Final[dict[str, ModelSpec]] = {}
@@ -80,13 +86,12 @@ def ask(
     Raises NotFound, or RunActive where the model is busy: the request may then be repeated later.
     """
     model = store.model(model_id)
-    known = store.run_of_cause(model_id, rule, request_id)
-    if known is not None:
+    if (known := _run_of(store, model_id, rule, request_id)) is not None:
         return known
     facts = gather(store, model_id, now).facts
     decision = decide_manual(request_id, reason, facts, rule)
     run = fire(store, model, decision, now, act) if decision.outcome == "fire" else None
-    run = run or store.run_of_cause(model_id, rule, request_id)
+    run = run or _run_of(store, model_id, rule, request_id)
     if run is None:
         if decision.outcome == "wait":
             store.record_wait(model_id, decision, facts.version, now)
@@ -94,15 +99,53 @@ def ask(
     return run
 
 
+def _run_of(store: Store, model_id: str, rule: str, request_id: str) -> TrainingRun | None:
+    """The run of this request; the one that was asked for in its place, where production overtook it."""
+    run = store.run_of_cause(model_id, rule, request_id)
+    if run is None or run.failure_code != OVERTAKEN:
+        return run
+    return store.run_of_cause(model_id, rule, request_id + AGAIN) or run
+
+
 def fire(
     store: Store, model: Model, decision: Decision, now: datetime, act: Act | None = None, seen: int | None = None
 ) -> TrainingRun | None:
     """Store the firing and the run it asks for. None where the cause has fired, the model is busy, or has changed since
-    it was `seen`.
+    it was `seen`. Where another version came into production meanwhile the run is to replace that one.
     """
     champion = store.production(model.id)
+    for _ in range(ATTEMPTS):
+        asking = _asking(model, champion, decision, now)
+        run = store.record_firing(model.id, decision, asking.request, asking.parent, now, act, seen)
+        if run is not None:
+            return run
+        before, champion = champion, store.production(model.id)
+        if _manifest(champion) == _manifest(before):
+            return None
+    return None
+
+
+def _manifest(version: Version | None) -> str | None:
+    return version.manifest if version else None
+
+
+def _asking(model: Model, champion: Version | None, decision: Decision, now: datetime) -> Asking:
     request = training_request(model, champion, decision, now)
-    return store.record_firing(model.id, decision, request, champion.number if champion else None, now, act, seen)
+    return Asking(decision, request, champion.number if champion else None)
+
+
+def asked_again(store: Store, run: TrainingRun, why: str, now: datetime) -> Asking | None:
+    """What is asked in the place of a run that was overtaken, once: its cause does not come again. None where it does:
+    rules about windows and rows judge the version that came back by themselves.
+    """
+    firing, model = store.firings_of([run.firing_id])[run.firing_id], store.model(run.model)
+    live = {rule.name for rule in _spec(model).rules if isinstance(rule, ScheduleRule) and not rule.dry_run}
+    if firing.rule not in live | {MANUAL, WEBHOOK} or firing.cause.endswith(AGAIN):
+        return None
+    detail = f"asked again, because its run was {why}; {firing.detail}"
+    cause, reason = firing.cause + AGAIN, Reason[firing.reason]
+    decision = Decision(firing.rule, firing.kind, cause, "fire", reason, detail)
+    return _asking(model, store.production(run.model), decision, now)
 
 
 def training_request(model: Model, champion: Version | None, decision: Decision, now: datetime) -> TrainingRequest:

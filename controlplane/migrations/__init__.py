@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from controlplane.errors import Busy, SchemaBehind
 
 #: the revision that this release works on
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 FOLDER: Final = Path(__file__).parent
 #: one number for all replicas: who holds the lock of this name migrates
 ADVISORY_LOCK: Final = 7_146_001

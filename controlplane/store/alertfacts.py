@@ -181,6 +181,8 @@ def _challenger(session: Session, last: Version | None) -> Challenger | None:
         return None
     if last.state is VersionState.AWAITING_APPROVAL:
         return Challenger(last.number, awaits_approval=True)
+    if last.state is VersionState.REJECTED and last.rejected_for:
+        return Challenger(last.number, turned_down=last.note, rejected_for=last.rejected_for)
     if last.state is VersionState.REJECTED:
         query = select(GateRecord.passed, GateRecord.detail).where(GateRecord.run_key == last.run_key)
         verdict = session.exec(query).first()

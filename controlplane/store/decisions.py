@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +16,7 @@ from controlplane.rules.facts import Decision
 from controlplane.store.judging import Judging
 from controlplane.store.levels import SaidLast, said
 from controlplane.store.order import id_after, last_decision, last_run
+from controlplane.store.rollouts import production_number
 from controlplane.tables import DecisionRecord, Firing, Model, TrainingRun, Version
 from observability.ids import new_id
 from pipeline.contract.rulespec import TRIGGERS
@@ -22,6 +24,16 @@ from pipeline.contract.training import TrainingRequest
 
 #: how often somebody who met another process looks again: each time the other one has finished
 ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A firing, and what the run that it asks for is asked."""
+
+    decision: Decision
+    request: TrainingRequest
+    #: the version in production that it is to replace
+    parent: int | None
 
 
 class Decisions(Judging):
@@ -82,8 +94,10 @@ class Decisions(Judging):
 
         None where the cause has fired before, or where the model is busy: the model's row is locked and the schema
         decides, so any number of tickers may try, whatever causes they have. None too where the model's counter does
-        not stand where it was `seen`: somebody may have paused the rule, and what was decided is of the past.
+        not stand where it was `seen`: somebody may have paused the rule, and what was decided is of the past; and where
+        the version that the run is to replace is not in production any more.
         """
+        asking = Asking(decision, request, parent)
         for _ in range(ATTEMPTS):
             try:
                 with self._writing() as session:
@@ -92,22 +106,18 @@ class Decisions(Judging):
                         return None
                     if _busy(session, model_id) or _fired(session, model_id, decision):
                         return None
-                    return self._add_firing(session, model_id, decision, request, parent, now, act)
+                    if parent != production_number(session, model_id):
+                        return None
+                    return self._add_firing(session, model_id, asking, now, act)
             except IntegrityError as error:
                 met = error  # another process decided about the same cause in between: look again
         raise met
 
     def _add_firing(
-        self,
-        session: Session,
-        model_id: str,
-        decision: Decision,
-        request: TrainingRequest,
-        parent: int | None,
-        now: datetime,
-        act: Act | None,
+        self, session: Session, model_id: str, asking: Asking, now: datetime, act: Act | None = None
     ) -> TrainingRun:
-        key = id_after(last_run(session, model_id), request.key)
+        decision, parent = asking.decision, asking.parent
+        key = id_after(last_run(session, model_id), asking.request.key)
         last = _newest_of(session, model_id, [decision]).get((decision.rule, decision.cause))
         after, turn = last_decision(session, model_id), last.turn + 1 if last else 1
         record = self._add_decision(session, model_id, decision, turn, parent, now, after)
@@ -121,7 +131,7 @@ class Decisions(Judging):
             model=model_id,
             state=RunState.ASKED,
             parent=parent,
-            request=request.model_copy(update={"key": key}).model_dump(mode="json", by_alias=True),
+            request=asking.request.model_copy(update={"key": key}).model_dump(mode="json", by_alias=True),
             asked_at=now,
             recorded_at=record.recorded_at,
         )

@@ -25,7 +25,7 @@ class Holds(Database):
     def holding(self, model_id: str, what: str, now: datetime) -> Hold | None:
         """The hold of exactly this, if it holds at this instant."""
         with self._reading() as session:
-            return _in_force(session, model_id, what, now)
+            return in_force(session, model_id, what, now)
 
     def held_last(self, model_id: str, what: str) -> Hold | None:
         """The hold of exactly this, also where it has ended by itself."""
@@ -49,7 +49,7 @@ class Holds(Database):
         """
         with self._writing() as session:
             _check(_locked(session, model_id), what, until, now)
-            old = _in_force(session, model_id, what, now)
+            old = in_force(session, model_id, what, now)
             if old is not None and (old.why, old.until, old.by) == (why, until, by):
                 return old
             before = _said(old) if old else None
@@ -67,7 +67,7 @@ class Holds(Database):
         """
         with self._writing() as session:
             _locked(session, model_id)
-            hold = _in_force(session, model_id, what, now)
+            hold = in_force(session, model_id, what, now)
             if hold is None:
                 raise NotFound(f"nothing holds {what} of {model_id}", model=model_id, what=what)
             session.delete(hold)
@@ -106,7 +106,8 @@ def _check(model: Model, what: str, until: datetime | None, now: datetime) -> No
         raise NotFound(f"{model.id} has no rule {name}", model=model.id, rule=name)
 
 
-def _in_force(session: Session, model_id: str, what: str, now: datetime) -> Hold | None:
+def in_force(session: Session, model_id: str, what: str, now: datetime) -> Hold | None:
+    """The hold of exactly this, if it holds at this instant."""
     hold = session.get(Hold, (model_id, what))
     return hold if hold is not None and (hold.until is None or hold.until > now) else None
 

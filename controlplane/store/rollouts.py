@@ -13,7 +13,7 @@ from controlplane.errors import Conflict, NotFound
 from controlplane.lifecycle import ROLLOUT_TRANSITIONS, VERSION_TRANSITIONS, RolloutState, VersionState, advance
 from controlplane.promotion.rollout import Step, StepReason
 from controlplane.store.database import Database
-from controlplane.store.holds import ROLLOUT
+from controlplane.store.holds import ROLLOUT, in_force
 from controlplane.store.order import id_after, last_rollout
 from controlplane.tables import Comparison, Hold, Json, Model, Rollout, Version
 from controlplane.tables.versions import IN_PRODUCTION
@@ -207,6 +207,11 @@ def in_production(session: Session, model_id: str) -> Version | None:
     return session.exec(query).first()
 
 
+def production_number(session: Session, model_id: str) -> int | None:
+    """The number of the version in production."""
+    return session.exec(select(Version.number).where(Version.model == model_id, PRODUCTION)).first()
+
+
 def under_way(session: Session, model_id: str) -> Rollout | None:
     """The rollout that has not ended."""
     query = select(Rollout).where(Rollout.model == model_id, col(Rollout.ended_at).is_(None))
@@ -223,8 +228,7 @@ def require_free_way(session: Session, version: Version) -> None:
 
 def frozen_by(session: Session, model_id: str, now: datetime) -> Hold | None:
     """The hold on the model's rollouts, if it is in force."""
-    hold = session.get(Hold, (model_id, ROLLOUT))
-    return hold if hold is not None and (hold.until is None or hold.until > now) else None
+    return in_force(session, model_id, ROLLOUT, now)
 
 
 def _is_where(there: Rollout, seen: Rollout) -> bool:

@@ -13,7 +13,11 @@ from sqlmodel import Session, col, func, or_, select
 from controlplane.access.acts import Act
 from controlplane.errors import NotFound, RunEnded, StaleEpoch
 from controlplane.lifecycle import ACTIVE, RUN_TRANSITIONS, RunState, VersionState, advance
-from controlplane.store.database import Database, database_now, lease_end
+from controlplane.rules.facts import MANUAL, WEBHOOK
+from controlplane.store.database import database_now, lease_end
+from controlplane.store.decisions import Asking, Decisions
+from controlplane.store.holds import OF_A_RULE, RULES, in_force
+from controlplane.store.rollouts import production_number
 from controlplane.tables import Firing, Model, TrainingRun, Version
 from pipeline.contract.training import Failure, Made, Progress, TrainingReport
 
@@ -21,7 +25,7 @@ from pipeline.contract.training import Failure, Made, Progress, TrainingReport
 UNDER_WAY: Final = text("training_runs.state in ('asked', 'running')")
 
 
-class Runs(Database):
+class Runs(Decisions):
     """Verbs about training runs."""
 
     def claim_next_run(self, owner: str, lease: timedelta, after: str = "") -> TrainingRun | None:
@@ -89,15 +93,19 @@ class Runs(Database):
                 self._audit(session, act, "run.cancel", run.model, None, {"run": key, "state": run.state, "why": why})
             return run
 
-    def finish_run(self, key: str, epoch: int, report: TrainingReport, now: datetime) -> TrainingRun:
+    def finish_run(
+        self, key: str, epoch: int, report: TrainingReport, now: datetime, again: Asking | None = None
+    ) -> TrainingRun:
         """Store the report and the candidate version that it made, both or neither. Raises StaleEpoch.
 
-        A run that somebody cancelled makes none, whatever it reports.
+        A run that somebody cancelled makes none, whatever it reports. One that made none may be asked for `again` in
+        the same transaction, unless its rule was paused meanwhile or production has changed once more: then it failed.
         """
         with self._writing() as session:
             _lock_model_of(session, key)
             run = _fenced(session, key, epoch)
-            run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, _end_of(run, report))
+            again = again if again is not None and _may_follow(session, run, report, again, now) else None
+            run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, _end_of(run, report, again))
             run.report, run.cpu_seconds = report.model_dump(mode="json"), report.cpu_seconds
             run.ended_at, run.ended_recorded_at, run.lease_until = now, self._wall.now(), None
             session.add(run)
@@ -112,6 +120,9 @@ class Runs(Database):
                 body |= {"failure": failure.code, "message": failure.message}
             self._tell(session, "run", run.model, body, now)
             self._touch(session, run.model)
+            if again is not None:
+                session.flush()  # the schema allows one that has not ended
+                self._add_firing(session, run.model, again, now)
             return run
 
     def _candidate(self, session: Session, run: TrainingRun, made: Made, now: datetime) -> Version:
@@ -169,8 +180,15 @@ class Runs(Database):
             return session.exec(query).first()
 
 
-def _end_of(run: TrainingRun, report: TrainingReport) -> RunState:
-    if run.cancel_by is not None:
+def _may_follow(session: Session, run: TrainingRun, report: TrainingReport, again: Asking, now: datetime) -> bool:
+    if report.made is not None or run.cancel_by is not None or again.parent != production_number(session, run.model):
+        return False
+    stopped = (RULES, f"{OF_A_RULE}{again.decision.rule}") if again.decision.rule not in (MANUAL, WEBHOOK) else ()
+    return all(in_force(session, run.model, what, now) is None for what in stopped)
+
+
+def _end_of(run: TrainingRun, report: TrainingReport, again: Asking | None) -> RunState:
+    if run.cancel_by is not None or again is not None:
         return RunState.CANCELLED
     return RunState.SUCCEEDED if report.made else RunState.FAILED
 

@@ -23,6 +23,7 @@ from controlplane.lifecycle import (
     advance,
 )
 from controlplane.promotion.gate import GateVerdict
+from controlplane.promotion.rejection import Rejection
 from controlplane.promotion.rollout import FailedLoad, Step, StepReason, Waiting, observe_fleet, promotion, waits_for
 from controlplane.store.rollouts import (
     Rollouts,
@@ -159,8 +160,10 @@ class Versions(Rollouts):
         now: datetime,
         act: Act | None = None,
         seen: VersionState | None = None,
+        why: Rejection | None = None,
     ) -> Version:
-        """Take a version out of the way to production for good; the rollout that it is in is aborted.
+        """Take a version out of the way to production for good; the rollout that it is in is aborted. What the system
+        does by itself has its `why`: people are told.
 
         Raises IllegalTransition, also where the version is not in the state any more in which it was `seen`: somebody
         may have approved it.
@@ -176,6 +179,7 @@ class Versions(Rollouts):
                 self._abort(session, rollout, note, now)
             else:
                 self._move(version, VersionState.REJECTED, note, now)
+            version.rejected_for = why.name if why is not None else ""
             self._tell(session, "gate", model_id, {"version": number, "passed": False, "detail": note}, now)
             self._touch(session, model_id)
             self._audit(session, act, "version.reject", named(version), before, _said(version))

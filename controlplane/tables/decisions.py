@@ -19,6 +19,7 @@ class DecisionRecord(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("model", "rule", "cause", "turn"),
         Index("decisions_in_order", "model", "id"),
+        Index("decisions_of_rule", "model", "rule", "id"),
     )
 
     id: str = Field(primary_key=True)

@@ -68,6 +68,8 @@ class Version(SQLModel, table=True):
     #: who approved it and why, where its gate asks for a person
     approved_by: str | None = None
     approved_why: str | None = None
+    #: the Rejection for which the system turned it down by itself; empty where its gate, a guard or a person did
+    rejected_for: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class GateRecord(SQLModel, table=True):

@@ -26,6 +26,7 @@ FailureCode = Literal[
     "crashed",  # the process ended without a report
     "deadline",  # it took longer than its spec allows and was ended
     "cancelled",  # a person ended it
+    "overtaken",  # the version that it was made to replace is not in production any more
     "not_started",  # no control plane could start its process
     "unreadable_request",  # what was asked when it fired cannot be read by this release
 ]

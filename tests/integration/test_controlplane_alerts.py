@@ -14,6 +14,7 @@ from controlplane.lifecycle import AlertState
 from controlplane.loop.alerting import reconcile_alerts
 from controlplane.loop.triggers import apply_rules
 from controlplane.store import Store, open_engine
+from controlplane.tables import Version
 from observability.clock import SystemClock
 from pipeline.contract.training import Failure
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, FakeClock, World, spec
@@ -301,6 +302,49 @@ def test_a_rollout_that_the_system_stopped_is_told_with_its_reason_and_one_that_
     (alert,) = [each for each in world.store.open_alerts(MODEL) if each.name == "RolloutAborted"]
     assert alert.summary == f"{MODEL}: the rollout of version 3 was stopped: an instance could not load it"
     assert alert.description.startswith("serving-1 could not load it: no memory. Version 1 goes on answering")
+
+
+def nobody_approves(world: World) -> None:
+    world.clock.advance(timedelta(days=2))
+
+
+def lose_the_evidence(world: World) -> None:
+    world.blobs.path(world.store.version(MODEL, 2).gate_rows).unlink()
+
+
+def overtake(world: World) -> None:
+    with world.store._writing() as session:  # what a rollback at the last instant of the run leaves
+        session.get_one(Version, world.store.version(MODEL, 2).id).parent = None
+
+
+@pytest.mark.parametrize(
+    ("happens", "approval", "why"),
+    [
+        (nobody_approves, True, "nobody approved it in time"),
+        (lose_the_evidence, False, "the rows that its gate judges are missing or corrupt"),
+        (overtake, False, "made to replace a version that is not in production any more"),
+    ],
+)
+def test_whatever_the_system_rejects_by_itself_is_told_and_what_a_person_rejects_is_not(world, happens, approval, why):
+    in_service(world)
+    gate, plan = {"resamples": 200, "approval": approval}, {"deadline": "1d"}
+    world.store.apply_model(spec([COOL], gate=gate, rollout=plan), RECIPE, world.clock.now())
+    world.finish(world.ask().key, world.made())
+    world.reconciler().look_after_runs()
+    if approval:
+        world.tick()
+    happens(world)
+    world.tick()
+
+    (alert,) = [each for each in world.store.open_alerts(MODEL) if each.name == "RetrainingRejected"]
+    assert alert.summary == f"{MODEL}: version 2 was rejected: {why}"
+    assert ("RetrainingRejected", "firing", 1) in waiting(world)
+
+    world.finish(world.ask().key, world.made())
+    world.reconciler().look_after_runs()
+    world.store.reject(MODEL, 3, "I know why", world.clock.now())
+    world.tick()
+    assert "RetrainingRejected" not in states(world)
 
 
 def fail_to_load(world: World) -> None:

@@ -12,7 +12,7 @@ from controlplane.errors import Conflict
 from controlplane.lifecycle import RolloutState, RunState, VersionState
 from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun
-from tests.controlplane_world import MODEL, Crash, World, crash_at, spec
+from tests.controlplane_world import DRIFT, MODEL, Crash, World, crash_at, spec
 
 ACT = Act(actor="ann", token_id="t1", via="api", request_id="r1", why="why")
 DAY = timedelta(days=1)
@@ -94,6 +94,89 @@ def test_a_freeze_does_not_end_the_rollout_that_it_froze(tmp_path, database_url,
     world.clock.advance(2 * DAY)
     world.tick()
     assert world.store.version(MODEL, 2).state is VersionState.REJECTED
+
+
+MONTHLY = {"name": "monthly", "kind": "schedule", "every": "30d"}
+
+
+def rolled_back_during(folder, database_url, rules, fires) -> tuple[World, TrainingRun]:
+    """A world whose second version was rolled back while a run was active that was to replace it."""
+    world = World(folder, spec(rules, rollout={"watch": "90d"}), database_url)
+    world.to_production()
+    world.to_production()
+    fires(world)
+    world.tick()
+    run = world.store.active_run(MODEL)
+    assert run.parent == 2
+    world.store.roll_back(MODEL, "it is bad", world.clock.now(), bad_one=2)
+    return world, run
+
+
+def month_passes(world: World) -> None:
+    world.clock.advance(30 * DAY)
+
+
+def drifts(world: World) -> None:
+    world.window(2, 0, drifted_share=0.9)
+
+
+def ask_for(request_id: str):
+    return lambda world: world.ask(request_id)
+
+
+@pytest.mark.parametrize(("rules", "fires"), [([MONTHLY], month_passes), ([], ask_for("1" * 36))])
+def test_a_run_that_a_rollback_made_useless_is_ended_and_asked_again_for_what_came_back(
+    tmp_path, database_url, rules, fires
+):
+    world, run = rolled_back_during(tmp_path, database_url, rules, fires)
+    world.tick()
+    world.tick()
+
+    ended, again = world.store.run(run.key), world.store.active_run(MODEL)
+    assert (ended.state, ended.failure_code) == (RunState.CANCELLED, "overtaken")
+    assert (again.parent, again.request["champion"]) == (1, world.store.production(MODEL).manifest)
+    assert "asked again, because its run was made to replace version 2" in again.request["why"]
+    assert "RetrainingFailed" not in {alert.name for alert in world.store.open_alerts(MODEL)}
+    if not rules:
+        assert world.ask("1" * 36).key == again.key, "whoever asks the same again is told of the one in its place"
+
+    world.finish(again.key, world.made())
+    for _ in range(3):
+        world.tick()
+        world.load_staged()
+    assert world.store.production(MODEL).number == 3 and world.store.active_run(MODEL) is None
+
+
+@pytest.mark.parametrize(("rules", "fires"), [([MONTHLY], month_passes), ([DRIFT], drifts)])
+def test_a_useless_run_whose_rule_is_paused_or_judges_by_itself_has_failed_and_people_are_told(
+    tmp_path, database_url, rules, fires
+):
+    world, run = rolled_back_during(tmp_path, database_url, rules, fires)
+    if rules == [MONTHLY]:
+        world.store.put_hold(MODEL, "rule:monthly", "not now", None, world.clock.now(), "ann")
+    world.tick()
+    world.tick()
+
+    assert (world.store.run(run.key).state, world.store.active_run(MODEL)) == (RunState.FAILED, None)
+    assert "RetrainingFailed" in {alert.name for alert in world.store.open_alerts(MODEL)}
+
+
+def test_a_run_that_is_asked_for_during_a_rollback_is_to_replace_the_version_that_came_back(tmp_path, database_url):
+    world = World(tmp_path, spec([], rollout={"watch": "1d"}), database_url)
+    world.to_production()
+    world.to_production()
+    seen = world.store.production
+
+    def rolled_back_meanwhile(model: str):
+        world.store.production = seen
+        version = seen(model)
+        world.store.roll_back(MODEL, "it is bad", world.clock.now(), bad_one=2)
+        return version
+
+    world.store.production = rolled_back_meanwhile
+    run = world.ask()
+
+    assert (run.parent, run.request["champion"]) == (1, world.store.production(MODEL).manifest)
 
 
 def test_a_promotion_of_a_clock_that_was_ahead_blinds_no_rule(world):
