@@ -154,6 +154,8 @@ def _handler_of(control: ControlStandIn) -> type[BaseHTTPRequestHandler]:
 class ServingProcess:
     """`python -m serving` on a free port."""
 
+    module = "serving"
+
     def __init__(self, home: Path, control_url: str, **settings: Any) -> None:
         self.home = Home(home)
         self.port = free_port()
@@ -173,7 +175,7 @@ class ServingProcess:
         self.home.root.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving"], env=environment, cwd=_ROOT, stdout=log, stderr=log
+                [sys.executable, "-m", self.module], env=environment, cwd=_ROOT, stdout=log, stderr=log
             )
 
     @property
