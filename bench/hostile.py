@@ -17,14 +17,12 @@ import itertools
 import json
 import math
 import secrets
-import select
-import socket
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +31,10 @@ from typing import Any, Final
 import psutil
 
 from bench.form import Claim, show
+from bench.hostile_stage.attacks import Attack, attacks, refused
 from bench.hostile_stage.neighbour import Asked, Neighbour, neighbour
 from controlplane.access.tokens import mint
-from controlplane.api.limits import limit_of
-from tests.security.test_hostile_payloads import ATTACKS, PIECE, Server, answers, decides
+from tests.security.test_hostile_payloads import ATTACKS, Server, answers, decides
 from tests.serving_harness import PREDICT, ROW
 
 #: turns of a second at each pace, wrong tokens
@@ -46,74 +44,6 @@ PACES: Final = (0, 1, 10)
 _TURN: Final = 1.0
 _BETWEEN: Final = 0.1
 _MIB: Final = 1 << 20
-
-
-@dataclass(frozen=True)
-class Attack:
-    """A request in pieces."""
-
-    name: str
-    framing: str
-    pieces: Sequence[bytes]
-    declares: int | None = None
-
-    def decided_by(self, limit: int) -> int:
-        """The piece after which a server with this limit can know that it refuses; 0 is the head."""
-        if self.declares is None:
-            return limit // len(PIECE) + 1
-        return 0 if self.declares > limit else len(self.pieces)
-
-
-def attacks() -> list[Attack]:
-    """The same attacks as the test's, in pieces."""
-    chunk = b"10000\r\n" + PIECE + b"\r\n"
-    fields, wide = _fields(100_000), _fields(80_000)
-    made = [
-        Attack("10 MB declared", f"Content-Length: {160 * len(PIECE)}", [PIECE] * 160, 160 * len(PIECE)),
-        Attack("10 GB declared", f"Content-Length: {10 << 30}", [PIECE], 10 << 30),
-        Attack("10 MB in chunks", "Transfer-Encoding: chunked", [chunk] * 160),
-        _posted("lists 10,000 deep", b"[" * 10_000 + b"]" * 10_000),
-        _posted("objects 10,000 deep", b'{"rows":' * 10_000 + b"0" + b"}" * 10_000),
-        _posted("100,000 fields", fields),
-        _posted("a text that never ends", b'{"rows":"' + b'\\"' * 400_000),
-        _posted("as many fields as are read", _fields(4_900)),
-        _posted("100,000 fields in a row", b'{"rows":[' + fields + b'],"labels":[' + fields + b"]}"),
-        _posted("80,000 fields in a row", b'{"rows":[' + wide + b"]}"),
-    ]
-    assert {each.name for each in made} == set(ATTACKS)
-    return made
-
-
-def _posted(name: str, body: bytes) -> Attack:
-    pieces = [body[at : at + len(PIECE)] for at in range(0, len(body), len(PIECE))]
-    return Attack(name, f"Content-Length: {len(body)}", pieces, len(body))
-
-
-def _fields(count: int) -> bytes:
-    return b"{" + b",".join(b'"%d":0' % number for number in range(count)) + b"}"
-
-
-def refused(server: Server, target: tuple[str, str], attack: Attack) -> tuple[int, float]:
-    """The status that answers, and the seconds until then: since the piece that decides was sent, or since the first
-    where the answer came before that one.
-    """
-    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as connection:
-        decided_by = attack.decided_by(limit_of({"method": target[0], "path": target[1]}))
-        decided = time.monotonic()
-        try:
-            for number, piece in enumerate([server.head(target, attack.framing), *attack.pieces]):
-                if number == decided_by:
-                    decided = time.monotonic()
-                if select.select([connection], [], [], 0)[0]:
-                    break
-                connection.sendall(piece)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        try:
-            status = int(connection.recv(64).split()[1])
-        except (ConnectionResetError, IndexError):
-            status = 0
-        return status, time.monotonic() - decided
 
 
 @dataclass
@@ -172,6 +102,18 @@ def memory(process: psutil.Process, seen: Seen) -> Iterator[None]:
         seen.grown = peak - before
 
 
+def processor_ms(server: Server, todo: Iterable[tuple[Attack, tuple[str, str]]]) -> float:
+    """The milliseconds of a processor that a refusal costs the server, which what else runs moves little."""
+    family = [server.process, *server.process.children(recursive=True)]
+    before = _worked(family)
+    taken = [refused(server, target, attack) for attack, target in todo]
+    return round(1e3 * (_worked(family) - before) / len(taken), 2)
+
+
+def _worked(family: Sequence[psutil.Process]) -> float:
+    return sum(sum(each.cpu_times()[:2]) for each in family if each.is_running())
+
+
 def _resident(family: Sequence[psutil.Process]) -> int:
     return sum(each.memory_info().rss for each in family if each.is_running())
 
@@ -188,6 +130,7 @@ def payloads(running: AbstractContextManager[Server], asks: tuple[str, str, str]
                     for pace in PACES:
                         seen.attack(server, todo, pace)
                         time.sleep(_BETWEEN)
+        worked = processor_ms(server, itertools.islice(todo, turns * len(ATTACKS)))
     quiet, *attacked = (seen.p99(caller, pace) for pace in PACES)
     return {
         "attacks": len(seen.refusals),
@@ -195,6 +138,7 @@ def payloads(running: AbstractContextManager[Server], asks: tuple[str, str, str]
         "refused_ms_median": round(1e3 * statistics.median(took for _, took in seen.refusals), 2),
         "refused_ms_p99": round(1e3 * _p99([took for _, took in seen.refusals]), 2),
         "refused_ms_max": seen.slowest(),
+        "refused_processor_ms": worked,
         "rss_growth_mib": round(seen.grown / _MIB, 1),
         "neighbours_requests": len(caller.asked),
         "neighbours_refused": _not_200(caller.asked),
