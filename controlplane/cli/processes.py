@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -77,9 +78,14 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="replay this CSV file")] = None,
     home: Home = None,
     end: Annotated[bool, typer.Option("--exit", help="end when the stream ends; JSON in the last line")] = False,
+    store: Annotated[
+        Literal["embedded", "elasticsearch"] | None, typer.Option(help="where events are remembered")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="nodes of the Elasticsearch, with commas")] = None,
 ) -> None:
     """Run the whole loop on one machine: train, serve, drift, retrain, promote."""
-    replay = import_module("controlplane.replay.demo")
-    summary = replay.run(replay.Demo(recipe=recipe, data=data, home=home, exit=end), Console())
+    replay, logs = import_module("controlplane.replay.demo"), import_module("controlplane.replay.logs")
+    asked = replay.Demo(recipe, data, home, end, logs.log_settings(store, url, os.environ))
+    summary = replay.run(asked, Console())
     if end:
         print(json.dumps(summary.as_json()), flush=True)

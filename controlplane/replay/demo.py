@@ -7,8 +7,8 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from bundle.home import Home
 from controlplane.access.credentials import Credentials, ensure_credentials
 from controlplane.client import ControlClient
 from controlplane.replay.drive import Pace, Replay, is_busy
+from controlplane.replay.logs import refuse_unusable
 from controlplane.replay.narrator import Narrator
 from controlplane.replay.rows import ReplayRow
 from controlplane.replay.source import ReplayRefused, Source, open_source, recipe_folder, run_pipeline
@@ -46,6 +47,8 @@ class Demo:
     data: Path | None
     home: Path | None
     exit: bool
+    #: settings of the log store, OBSERVABILITY_*; those of the environment where there are none
+    logs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,12 @@ def run(demo: Demo, console: Console) -> Summary:
     credentials = ensure_credentials(home.credentials)
     source = open_source(folder, spec, demo.data, home.root)
     _announce(console, spec, source, home)
+    if demo.logs:
+        console.print(refuse_unusable(home.log_store, demo.logs, spec.model), soft_wrap=True)
     control_port, serving_port = free_port(8460), free_port(8470)
-    with Supervisor(home.service_logs, _environment(home, control_port, serving_port), console.print) as supervisor:
+    with Supervisor(
+        home.service_logs, _environment(home, control_port, serving_port) | dict(demo.logs), console.print
+    ) as supervisor:
         control_url, serving_url = f"http://127.0.0.1:{control_port}", f"http://127.0.0.1:{serving_port}"
         with console.status("starting the control plane, the monitor, the shipper and serving"):
             for service in services(control_url, serving_url):
