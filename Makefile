@@ -49,8 +49,9 @@ servers: install ## PostgreSQL, Alertmanager, promtool and Elasticsearch for the
 	maven default-jre-headless >/dev/null; $(BIN)/python -m tests.servers.elasticsearch_distribution >/dev/null; } \
 	|| echo "no Elasticsearch: the tests that need it will skip (install maven and a Java 17 or later)"
 
-demo: install ## the whole loop, live; DATA=file.csv for real tweets, MODEL=flights for flights, EXIT=1 to end by itself
-	@$(BIN)/driftgate demo $(or $(MODEL),tweets) $(if $(DATA),--data $(DATA)) $(if $(EXIT),--exit) $(if $(HOME_DIR),--home $(HOME_DIR))
+demo: install ## the whole loop, live; DATA=file.csv for real tweets, MODEL=flights for flights, STORE=elasticsearch URL=..., EXIT=1 to end by itself
+	@$(BIN)/driftgate demo $(or $(MODEL),tweets) $(if $(DATA),--data $(DATA)) $(if $(EXIT),--exit) $(if $(HOME_DIR),--home $(HOME_DIR)) \
+	$(if $(STORE),--store $(STORE)) $(if $(URL),--url $(URL))
 
 test: install browser servers check ## linters and tests; FAST=1 leaves out what takes a minute, NIGHTLY=1 adds the long crash runs, JOBS=2 at once
 	@$(BIN)/python -m pytest -q -n $(or $(JOBS),2) --dist loadfile $(if $(FAST),-m "not slow and not nightly")$(if $(NIGHTLY),-m "") $(ARGS)
