@@ -16,6 +16,7 @@ from typing import Final
 from controlplane.alertfacts import AlertFacts, AlertName, Patience, RuleSaid, Ticking, is_late
 from controlplane.lifecycle import RolloutState
 from controlplane.promotion.rejection import Rejection
+from controlplane.promotion.rollout import StepReason
 from observability.durations import format_duration
 
 #: a rule's condition holds, though something keeps the rule from firing; or it has fired
@@ -169,8 +170,8 @@ def _rolled_back(facts: AlertFacts) -> Iterator[Holding]:
 
 def _stuck(facts: AlertFacts) -> Iterator[Holding]:
     rollout = facts.rollout
-    if rollout is None or rollout.state is not RolloutState.LOADING:
-        return
+    if rollout is None or rollout.state is not RolloutState.LOADING or rollout.reason != StepReason.STAY_LOADING.name:
+        return  # it waits for something else, such as the end of a freeze
     if facts.late(AlertName.ROLLOUT_STUCK, rollout.since, facts.patience.rollout_stuck):
         yield Holding(
             AlertName.ROLLOUT_STUCK, f"{facts.model}: no instance has loaded version {rollout.version}",

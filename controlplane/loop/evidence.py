@@ -74,7 +74,10 @@ def _look(look: Look, rules: Sequence[Rule], budget: Budget) -> Evidence:
         budget=budget,
         spent=look.spent() if budget != Budget() else Spent(),
     )
-    instants = (facts.in_service_since, facts.last_asked_at, standing.promoted_at, *facts.schedule_starts.values())
+    ended = (at for at, _ in facts.spent.ended)
+    instants = (
+        facts.in_service_since, facts.last_asked_at, standing.promoted_at, *facts.schedule_starts.values(), *ended,
+    )  # fmt: skip
     ahead = any(each is not None and each > look.now for each in instants)
     return replace(_with_windows(look, standing, facts, rules), ahead=ahead)
 

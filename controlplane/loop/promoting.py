@@ -114,7 +114,7 @@ def _freeze(work: Work, model: str, now: datetime) -> tuple[Hold | None, datetim
 
 
 def _roll_out(work: Work, rollout: Rollout, now: datetime) -> None:
-    if rollout.state_at > now or rollout.began_at > now:
+    if work.store.is_ahead(rollout, now):
         work.store.bring_back(rollout.model, now)
         return  # it is as it was a tick ago: the next one sees it as it is
     step = _next(work, rollout, now)

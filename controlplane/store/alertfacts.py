@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select
+from sqlalchemy import Select, union_all
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
@@ -21,6 +21,7 @@ from controlplane.alertfacts import (
     Unstarted,
 )
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
+from controlplane.store.questions import part
 from controlplane.store.reading import table_of
 from controlplane.store.rollouts import PRODUCTION, frozen_by
 from controlplane.store.runs import UNDER_WAY
@@ -38,8 +39,6 @@ from controlplane.tables.columns import EPOCH
 
 #: the newest window may not be decided on yet: then the one before it speaks
 WINDOWS: Final = 3
-#: a rule that waits for its budget has said so within so many decisions of the model
-DECISIONS: Final = 200
 DECISION: Final = table_of(DecisionRecord)
 WINDOW_KINDS: Final = ("drift", "novelty", "metric")
 
@@ -74,7 +73,7 @@ def read_alert_facts(
         challenger=_challenger(session, last),
         rollout=_rollout(session, model.id),
         unserved_since=unserved_since if version is not None else None,
-        monitored_at=_monitored_at(session, model.id, version),
+        monitored_at=_monitored_at(session, model.id, version, since),
         patience=patience,
         ticking=ticking,
         told=told,
@@ -127,13 +126,17 @@ def _decisions(model: str) -> Select[Any]:
 def _without_budget(session: Session, model: Model, version: int) -> tuple[RuleSaid, ...]:
     if not any((model.spec.get("budget") or {}).values()):
         return ()
-    names = {rule["name"] for rule in model.spec.get("rules", ())}
-    newest: dict[str, RuleSaid | None] = {}
-    query = _decisions(model.id).order_by(DECISION.c.id.desc()).limit(DECISIONS)
-    for row in session.connection().execute(query):
-        said = RuleSaid(row.rule, row.kind, row.reason, row.detail)
-        newest.setdefault(row.rule, said if row.version == version and row.rule in names else None)
-    return tuple(said for said in newest.values() if said is not None and said.reason == "WAIT_BUDGET")
+    names = sorted({rule["name"] for rule in model.spec.get("rules", ())})
+    newest = [
+        part(columns(DECISION.c.id).where(DECISION.c.model == model.id, DECISION.c.rule == name)
+             .order_by(DECISION.c.id.desc()).limit(1))
+        for name in names
+    ]  # fmt: skip
+    if not newest:
+        return ()
+    waits = _decisions(model.id).where(DECISION.c.reason == "WAIT_BUDGET", DECISION.c.version == version)
+    found = session.connection().execute(waits.where(DECISION.c.id.in_(union_all(*newest))))
+    return tuple(RuleSaid(row.rule, row.kind, row.reason, row.detail) for row in found)
 
 
 def _retraining(session: Session, model: str, last: Version | None) -> str | None:
@@ -199,8 +202,10 @@ def _rollout(session: Session, model: str) -> RolloutStands | None:
     return RolloutStands(row.version, row.champion, row.state, row.note, row.recorded_at, row.reason)
 
 
-def _monitored_at(session: Session, model: str, version: int | None) -> datetime | None:
+def _monitored_at(session: Session, model: str, version: int | None, since: datetime | None) -> datetime | None:
+    """A version that came back was not looked at while it was retired, and nobody should have."""
     if version is None:
         return None
     query = select(Observation.observed_at).where(Observation.model == model, Observation.version == version)
-    return session.exec(query).first()
+    seen = session.exec(query).first()
+    return seen if seen is None else max(seen, since or seen)

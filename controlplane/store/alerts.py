@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from controlplane.access.acts import Act
 from controlplane.alertfacts import AlertFacts, AlertName, Patience, Ticking
 from controlplane.alerts import Holding, holding, labels_of, outbox_holding
 from controlplane.errors import Conflict, NotFound, Refused
 from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, RunState, advance
+from controlplane.promotion.rollout import StepReason
 from controlplane.store.alertfacts import read_alert_facts
 from controlplane.store.notifications import Notifications, told
 from controlplane.store.rollouts import PRODUCTION, lock
@@ -191,7 +192,7 @@ class Alerts(Notifications):
             found = {model for model in session.exec(over) if model is not None}
             loading = select(Rollout.model).where(
                 col(Rollout.ended_at).is_(None), Rollout.state == RolloutState.LOADING,
-                Rollout.recorded_at < wall - patience.rollout_stuck,
+                Rollout.recorded_at < wall - patience.rollout_stuck, Rollout.reason == StepReason.STAY_LOADING.name,
             )  # fmt: skip
             asked = select(TrainingRun.model).where(
                 UNDER_WAY, TrainingRun.state == RunState.ASKED, TrainingRun.recorded_at < wall - patience.run_stuck
@@ -243,8 +244,9 @@ def _unwatched(session: Session, now: datetime, patience: Patience) -> set[str]:
     seen = select(Observation.model).join(
         Version, (col(Version.model) == Observation.model) & (col(Version.number) == Observation.version)
     )
-    late = seen.where(PRODUCTION, Observation.observed_at < now - patience.monitor)
-    return set(session.exec(late))
+    before = now - patience.monitor
+    came = or_(col(Version.promoted_at).is_(None), col(Version.promoted_at) < before)
+    return set(session.exec(seen.where(PRODUCTION, Observation.observed_at < before, came)))
 
 
 def _told_of(session: Session, name: AlertName) -> set[str]:

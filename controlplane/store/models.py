@@ -125,18 +125,22 @@ class Models(Database):
     def bring_back(self, model_id: str, now: datetime) -> None:
         """The clock was ahead, and has gone back: what happened in the future happened now.
 
-        Cooldowns, schedules and deadlines then last once, not until the clock has come there again.
+        Cooldowns, schedules, deadlines and budgets then last once, not until the clock has come there again. So it is
+        with the machine's clock, from which on a step of a rollout looks for evidence.
         """
-        ahead: tuple[tuple[type[SQLModel], str], ...] = (
-            (Version, "promoted_at"), (Version, "first_promoted_at"), (Version, "state_at"), (Rollout, "began_at"),
-            (Rollout, "state_at"), (ScheduleStart, "since"), (TrainingRun, "asked_at"),
+        wall = self._wall.now()
+        ahead: tuple[tuple[type[SQLModel], str, datetime], ...] = (
+            (Version, "promoted_at", now), (Version, "first_promoted_at", now), (Version, "state_at", now),
+            (Rollout, "began_at", now), (Rollout, "state_at", now), (ScheduleStart, "since", now),
+            (TrainingRun, "asked_at", now), (TrainingRun, "ended_at", now),
+            (Rollout, "recorded_at", wall), (Version, "recorded_at", wall),
         )  # fmt: skip
         with self._writing() as session:
             lock(session, model_id)
-            for table, name in ahead:
+            for table, name, until in ahead:
                 columns = table_of(table).c
-                later = update(table).where(columns.model == model_id, columns[name] > now)
-                session.execute(later.values({name: now}))
+                later = update(table).where(columns.model == model_id, columns[name] > until)
+                session.execute(later.values({name: until}))
 
     def replay_time(self) -> datetime | None:
         """The replay clock; None before it was set."""

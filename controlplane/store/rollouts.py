@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import text
@@ -26,6 +26,8 @@ _WITH_IT: Final = {
 }
 #: word for word as in the partial index, so that a model's versions of the past cost nothing
 PRODUCTION: Final = text(f"versions.{IN_PRODUCTION}")
+#: so much may the machines' clocks of several replicas differ
+APART: Final = timedelta(minutes=1)
 _ENDS: Final = frozenset(state for state, nexts in ROLLOUT_TRANSITIONS.items() if not nexts)
 
 
@@ -48,6 +50,10 @@ class Rollouts(Database):
         with self._reading() as session:
             query = select(Rollout).where(Rollout.model == model_id)
             return session.exec(query.order_by(col(Rollout.id).desc()).limit(limit)).all()
+
+    def is_ahead(self, rollout: Rollout, now: datetime) -> bool:
+        """Whether a rollout began, or took its step, while a clock was ahead of where it is now."""
+        return max(rollout.state_at, rollout.began_at) > now or rollout.recorded_at > self._wall.now() + APART
 
     def comparison(self, rollout_id: str) -> Comparison | None:
         """What was last measured of a rollout; it speaks of the step that began at `since`, and of no other."""

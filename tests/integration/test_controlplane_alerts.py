@@ -13,6 +13,7 @@ from controlplane.errors import Conflict, Refused
 from controlplane.lifecycle import AlertState
 from controlplane.loop.alerting import reconcile_alerts
 from controlplane.loop.triggers import apply_rules
+from controlplane.rules.facts import Decision, Reason
 from controlplane.store import Store, open_engine
 from controlplane.tables import Version
 from observability.clock import SystemClock
@@ -209,6 +210,58 @@ def test_a_monitor_that_stands_still_is_told_and_over_when_it_looks_again(world)
     world.store.observe(MODEL, 1, world.clock.now(), 0, world.clock.now())
     reconcile_alerts(work, world.clock.now())
     assert states(world) == {}
+
+
+def test_a_version_that_came_back_gives_the_monitor_its_time(world):
+    in_service(world)
+    patience, now = Patience(), world.clock.now
+    world.store.observe(MODEL, 1, now(), 0, now())
+    world.to_production()
+    for _ in range(2):
+        world.clock.advance(patience.monitor)
+        world.store.observe(MODEL, 2, now(), 0, now())
+    work = world.reconciler(wall=world.wall)
+    work.tick()
+    world.clock.advance(timedelta(minutes=1))
+    world.store.roll_back(MODEL, "it is bad", now())
+    work.tick()
+    reconcile_alerts(work, now())
+    assert "MonitorBehind" not in states(world)
+
+    world.clock.advance(patience.monitor + timedelta(seconds=1))
+    reconcile_alerts(work, now())
+    assert "MonitorBehind" in states(world)
+
+
+def test_a_spent_budget_is_told_however_much_else_is_decided(world):
+    often = {"name": "often", "kind": "schedule", "every": "1h"}
+    world.store.apply_model(spec([COOL, often], budget={"runs_per_day": 1}), RECIPE, world.clock.now())
+    in_service(world)
+    world.clock.advance(timedelta(hours=1))
+    world.tick()
+    assert states(world) == {"BudgetExhausted": "firing"}
+
+    quiet = [Decision("drifted", "drift", f"w-{n}", "wait", Reason.WAIT_STABLE, "0% drifted") for n in range(250)]
+    world.store.record_waits(MODEL, quiet, 1, world.clock.now())
+    world.store.put_hold(MODEL, "rule:drifted", "why", None, world.clock.now(), "ann")
+    world.tick()
+    assert states(world) == {"BudgetExhausted": "firing"}
+
+    world.clock.advance(timedelta(days=1))
+    world.tick()
+    assert states(world) == {}
+
+
+def test_a_frozen_rollout_is_not_said_to_wait_for_an_instance(world):
+    in_service(world)
+    work = world.reconciler(wall=world.wall)
+    world.store.put_hold(MODEL, "rollout", "the fair", None, world.clock.now(), "ann")
+    world.finish(world.ask().key, world.made())
+    for _ in range(2 * 12):
+        world.wall.advance(timedelta(seconds=30))
+        world.load_staged()
+        work.tick()
+    assert world.store.rollout_of(MODEL).reason == "STAY_FROZEN" and states(world) == {}
 
 
 def test_events_that_do_not_reach_the_spool_are_told_for_the_installation(world):

@@ -12,7 +12,9 @@ from controlplane.errors import Conflict
 from controlplane.lifecycle import RolloutState, RunState, VersionState
 from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun
-from tests.controlplane_world import DRIFT, MODEL, Crash, World, crash_at, spec
+from observability.clock import SystemClock
+from pipeline.contract.training import Failure, TrainingReport
+from tests.controlplane_world import DRIFT, MODEL, START, Crash, FakeClock, World, crash_at, spec
 
 ACT = Act(actor="ann", token_id="t1", via="api", request_id="r1", why="why")
 DAY = timedelta(days=1)
@@ -212,6 +214,55 @@ def test_a_rollout_that_began_while_the_clock_was_ahead_has_its_deadline(tmp_pat
     world.clock.advance(2 * DAY)
     world.tick()
     assert world.store.version(MODEL, 1).state is VersionState.REJECTED
+
+
+@pytest.mark.parametrize("asked_ahead", [True, False])
+def test_what_a_run_cost_while_the_clock_was_ahead_is_spent_for_a_month_and_not_until_then(
+    tmp_path, database_url, asked_ahead
+):
+    often = {"name": "often", "kind": "schedule", "every": "1d"}
+    world = World(tmp_path, spec([often], budget={"cpu_hours_per_month": 1}), database_url)
+    world.to_production()
+    if asked_ahead:
+        world.clock.advance(300 * DAY)
+    run = world.ask()
+    if not asked_ahead:
+        world.clock.advance(300 * DAY)
+    failure = Failure(code="too_few_rows", message="x")
+    report = TrainingReport(key=run.key, failure=failure, finished_at=START, seconds=1.0, cpu_seconds=7200.0)
+    world.trainer.finish(report)
+    world.reconciler().look_after_runs()
+    world.clock.advance(-300 * DAY)
+    world.tick()
+    world.clock.advance(2 * DAY)
+    world.tick()
+    assert world.reasons("often")[-1] == "WAIT_BUDGET"
+
+    world.clock.advance(29 * DAY)
+    world.tick()
+    assert world.reasons("often")[-1] == "RETRAIN_DUE"
+
+
+def test_a_step_that_was_taken_while_the_clock_was_ahead_looks_for_evidence_from_now_on(tmp_path, database_url):
+    wall = FakeClock(SystemClock().now())
+    world = World(tmp_path, spec(rollout={"canary": [{"share": 0.5, "rows": 10}]}), database_url)
+    world.to_production()
+    world.store = Store(open_engine(database_url), wall)
+    world.finish(world.ask().key, world.made())
+    world.tick()
+    wall.advance(3 * DAY)
+    world.load_staged()
+    world.tick()
+    assert world.store.rollout_of(MODEL).state is RolloutState.CANARY
+
+    wall.advance(-3 * DAY)
+    world.tick()
+    rollout = world.store.rollout_of(MODEL)
+    assert (rollout.state, rollout.recorded_at) == (RolloutState.CANARY, wall.now())
+    before = rollout.recorded_at
+    wall.advance(timedelta(minutes=1))
+    world.tick()
+    assert world.store.rollout_of(MODEL).recorded_at == before
 
 
 def test_a_run_that_another_release_asked_for_ends_as_it_ends(world):

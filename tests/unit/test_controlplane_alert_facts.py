@@ -58,7 +58,7 @@ RAISED = {
     AlertName.APPROVAL_WAITING: replace(FACTS, challenger=Challenger(4, awaits_approval=True)),
     AlertName.ROLLOUT_ABORTED: replace(FACTS, rollout=rollout(RolloutState.ABORTED)),
     AlertName.ROLLED_BACK: replace(FACTS, rollout=rollout(RolloutState.ROLLED_BACK)),
-    AlertName.ROLLOUT_STUCK: replace(FACTS, rollout=rollout(RolloutState.LOADING, LONG_AGO)),
+    AlertName.ROLLOUT_STUCK: replace(FACTS, rollout=rollout(RolloutState.LOADING, LONG_AGO, StepReason.STAY_LOADING)),
     AlertName.NO_SERVING_INSTANCE: replace(FACTS, unserved_since=LONG_AGO),
     AlertName.BUDGET_EXHAUSTED: replace(FACTS, without_budget=(DRIFTED,)),
     AlertName.RUN_STUCK: replace(FACTS, unstarted=Unstarted("k", LONG_AGO, 39)),
