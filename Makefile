@@ -40,7 +40,7 @@ browser: ## Chromium for the tests of the admin page, where it is missing and De
 	|| echo "no Chromium: the tests of the admin page will skip (install chromium)"
 
 servers: install ## PostgreSQL, Alertmanager, promtool and Elasticsearch for the tests, where they are missing and may be installed
-	@{ ls /usr/lib/postgresql/*/bin/initdb && command -v prometheus-alertmanager promtool; } >/dev/null 2>&1 || { test "$$(id -u)" = 0 && \
+	@{ ls /usr/lib/postgresql/*/bin/initdb && command -v prometheus-alertmanager && command -v promtool; } >/dev/null 2>&1 || { test "$$(id -u)" = 0 && \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	postgresql prometheus-alertmanager prometheus >/dev/null; } \
 	|| echo "no PostgreSQL, Alertmanager or promtool: the tests that need them will skip (install postgresql, prometheus-alertmanager, prometheus)"
