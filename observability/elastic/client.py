@@ -22,7 +22,7 @@ CONNECTIONS: Final = 8
 _DEAD_SECONDS, _LONGEST_DEAD_SECONDS = 0.5, 15.0
 _BY_STATUS: Final = {
     401: "it does not know the API key: give another one in OBSERVABILITY_ELASTICSEARCH_API_KEY",
-    403: "the API key has not the privileges that docs/operations.md names",
+    403: "the API key has not the privileges that docs/operations.md names, or `driftgate logs setup` was not run",
     404: "it has no such index: run `driftgate logs setup`",
     413: "the request is too large: raise http.max_content_length there",
 }

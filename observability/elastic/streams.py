@@ -37,6 +37,8 @@ Json: TypeAlias = dict[str, Any]
 KINDS: Final[tuple[str, ...]] = ("prediction", "label", "service", *CONTROL_KINDS)
 #: above the 100 of the templates that Elasticsearch brings for logs-*-*
 PRIORITY: Final = 500
+#: grows with every change of the mappings below; templates of a later release are left as they are
+SCHEMA: Final = 1
 #: what each mapping may have at most; it has less than a hundred, and none is ever added by a document
 FIELDS_LIMIT: Final = 300
 _KEPT_ONLY: Final[Json] = {"type": "keyword", "index": False, "doc_values": False}
@@ -85,7 +87,7 @@ class Template:
     @property
     def meta(self) -> Json:
         """Says whose it is, and has the digest of its body: equal where nothing has to be done."""
-        return {"managed_by": "driftgate", "digest": _digest(self.body)}
+        return {"managed_by": "driftgate", "schema": SCHEMA, "digest": _digest(self.body)}
 
 
 def stream_of(kind: str, namespace: str) -> str:
@@ -165,7 +167,7 @@ def _index_template(kind: str, common: Template, settings: Settings) -> Template
         "lifecycle": _lifecycle(retention_of(stream, settings)),
     }
     # each backing index says which templates made it
-    template["mappings"]["_meta"] = {"driftgate": _digest([template, common.body])}
+    template["mappings"]["_meta"] = {"driftgate": _digest([template, common.body]), "schema": SCHEMA}
     body: Json = {
         "index_patterns": [stream],
         "data_stream": {},
@@ -186,11 +188,16 @@ def _lifecycle(retention: timedelta | None) -> Json:
 
 
 def _wanting(client: Elasticsearch, settings: Settings) -> list[Template]:
-    """The templates that the cluster does not have, or has in another form."""
-    return [each for each in templates(settings) if _digest_there(client, each) != each.meta["digest"]]
+    """The templates that the cluster does not have, or has in another form and of no later release."""
+    wanting = []
+    for template in templates(settings):
+        there = _meta_there(client, template)
+        if there.get("digest") != template.meta["digest"] and there.get("schema", 0) <= SCHEMA:
+            wanting.append(template)
+    return wanting
 
 
-def _digest_there(client: Elasticsearch, template: Template) -> str | None:
+def _meta_there(client: Elasticsearch, template: Template) -> Json:
     try:
         if template.kind == "component template":
             found = client.cluster.get_component_template(name=template.name)["component_templates"]
@@ -198,21 +205,22 @@ def _digest_there(client: Elasticsearch, template: Template) -> str | None:
         else:
             there = client.indices.get_index_template(name=template.name)["index_templates"][0]["index_template"]
     except NotFoundError:
-        return None
-    digest: str | None = there.get("_meta", {}).get("digest")
-    return digest
+        return {}
+    meta: Json = there.get("_meta", {})
+    return meta
 
 
 def _outdated(client: Elasticsearch, settings: Settings) -> list[str]:
     """The streams whose newest backing index was not made by the templates of now."""
     found = client.indices.get_mapping(index=stream_of("*", settings.namespace), allow_no_indices=True)
-    made_by = {index: each["mappings"].get("_meta", {}).get("driftgate") for index, each in found.items()}
+    made_by = {index: each["mappings"].get("_meta", {}) for index, each in found.items()}
     outdated = []
     for template in templates(settings)[1:]:
         # .ds-<stream>-<date>-<generation>
         backing = [index for index in made_by if index.rsplit("-", 2)[0] == f".ds-{template.name}"]
+        newest = made_by[max(backing, key=lambda index: int(index.rpartition("-")[2]))] if backing else None
         wanted = template.body["template"]["mappings"]["_meta"]["driftgate"]
-        if backing and made_by[max(backing, key=lambda index: int(index.rpartition("-")[2]))] != wanted:
+        if newest is not None and newest.get("driftgate") != wanted and newest.get("schema", 0) <= SCHEMA:
             outdated.append(template.name)
     return outdated
 

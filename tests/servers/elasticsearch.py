@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +44,12 @@ class ElasticsearchServer:
     """A server in a folder of its own, at one address from its first start to its last."""
 
     def __init__(
-        self, version: str = VERSION, heap: str = "512m", node: Mapping[str, object] | None = None, fast: bool = True
+        self,
+        version: str = VERSION,
+        heap: str = "512m",
+        node: Mapping[str, object] | None = None,
+        fast: bool = True,
+        prepare: Callable[[Path], None] | None = None,
     ) -> None:
         self.version = version
         self._home, self._java = unpacked(version), java_for(version)
@@ -57,7 +62,7 @@ class ElasticsearchServer:
             **NODE, "http.port": self.port, "transport.port": transport,
             "path.data": self.folder / "data", "path.logs": self.folder / "logs", **(node or {}),
         }  # fmt: skip
-        self._lay_out()
+        self._lay_out(prepare)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,7 +126,7 @@ class ElasticsearchServer:
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:2_000]}"
         return answer.json() if answer.content else None
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, prepare: Callable[[Path], None] | None) -> None:
         configuration = self.folder / "config"
         (configuration / "jvm.options.d").mkdir(parents=True)
         for name in ("data", "logs", "tmp"):
@@ -131,10 +136,8 @@ class ElasticsearchServer:
                 shutil.copyfile(self._home / "config" / name, configuration / name)
         lines = [f"{key}: {value}\n" for key, value in self._node.items()]
         (configuration / "elasticsearch.yml").write_text("".join(lines), encoding="utf-8")
-        self.own()
-
-    def own(self) -> None:
-        """Give all files of the folder to the account that runs the server."""
+        if prepare is not None:
+            prepare(configuration)
         if os.geteuid() == 0:
             for path in (self.folder, *self.folder.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
