@@ -23,6 +23,12 @@ class Trainer(Protocol):
         """How far the run is; None before it said so."""
         ...
 
+    def processor_seconds(self, key: str) -> float | None:
+        """Processor time that the run has taken until now, all that it started included; None where that cannot be
+        seen: it has not begun, has ended, or works on another machine.
+        """
+        ...
+
     def report(self, key: str) -> TrainingReport | None:
         """How the run ended; None before. A run that died without a word ended as `crashed`."""
         ...

@@ -107,7 +107,8 @@ def _overtaken(work: Work, run: TrainingRun) -> str | None:
 def _poll(work: Work, run: TrainingRun, now: datetime) -> None:
     report = work.trainer.report(run.key)
     if report is None:
-        work.store.record_progress(run.key, run.epoch, work.lease, work.trainer.progress(run.key))
+        progress, took = work.trainer.progress(run.key), work.trainer.processor_seconds(run.key)
+        work.store.record_progress(run.key, run.epoch, work.lease, progress, took)
         return
     work.at("reported")
     _finish(work, run, report, now)

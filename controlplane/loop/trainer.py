@@ -13,16 +13,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
-import psutil
 from pydantic import BaseModel, ValidationError
 
 from bundle.home import Home
 from controlplane.environment import TRAINING, handed_on
+from controlplane.loop import trainingprocess
+from controlplane.loop.trainingprocess import LOCK_FILE
+from controlplane.loop.trainingprocess import STARTED_FILE as STARTED_FILE
 from observability.clock import Clock, SystemClock
 from observability.durable import is_locked, lock_file, replace_durably
 from pipeline.contract.training import (
@@ -35,8 +36,6 @@ from pipeline.contract.training import (
     TrainingRequest,
 )
 
-LOCK_FILE: Final = "run.lock"
-STARTED_FILE: Final = "started"
 STOP_FILE: Final = "stop.json"
 OUTPUT_FILE: Final = "stdout.log"
 ERROR_FILE: Final = "stderr.log"
@@ -50,9 +49,6 @@ _MARKED: Final = (
     sys.executable, "-S", "-E", "-c",
     "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); os.execvp(sys.argv[2], sys.argv[2:])",
 )  # fmt: skip
-
-#: where `/proc/PID/stat` says when the process began, counted behind its name
-_STARTTIME: Final = 19
 
 Contents = TypeVar("Contents", bound=BaseModel)
 
@@ -104,7 +100,7 @@ class SubprocessTrainer:
         if lock is None:
             _tell_once(folder / STOP_FILE, failure)
             since = self._asked.setdefault(key, time.monotonic())
-            _signal(folder, signal.SIGTERM if time.monotonic() - since < self._grace else signal.SIGKILL)
+            trainingprocess.end(folder, signal.SIGTERM if time.monotonic() - since < self._grace else signal.SIGKILL)
             return
         try:
             if not _was_started(folder):  # and it never will be, be it that a former holder tries it late
@@ -126,7 +122,7 @@ class SubprocessTrainer:
         by_wall = self._wall.now() - datetime.fromtimestamp(began, UTC)
         if not self.alive(key):
             return by_wall
-        if (lived := _lived(folder)) is not None:
+        if (lived := trainingprocess.lived(folder)) is not None:
             return lived
         at, then = self._seen.setdefault(key, (time.monotonic(), max(by_wall, timedelta(0))))
         return then + timedelta(seconds=time.monotonic() - at)
@@ -142,6 +138,10 @@ class SubprocessTrainer:
             return _read(self._home.run(key) / PROGRESS_FILE, Progress)
         except ValidationError:
             return None
+
+    def processor_seconds(self, key: str) -> float | None:
+        """As the kernel counts, while the process is one of this machine."""
+        return trainingprocess.processor_seconds(self._home.run(key))
 
     def report(self, key: str) -> TrainingReport | None:
         """The run's own report, or `crashed` with the end of its error output, or why it was stopped."""
@@ -198,6 +198,7 @@ class MemoryTrainer:
         self._began: dict[str, datetime] = {}
         self._progress: dict[str, Progress] = {}
         self._reports: dict[str, TrainingReport] = {}
+        self._took: dict[str, float] = {}
 
     def start(self, request: TrainingRequest) -> None:
         if request.key not in self._never:
@@ -220,8 +221,15 @@ class MemoryTrainer:
     def progress(self, key: str) -> Progress | None:
         return self._progress.get(key)
 
+    def processor_seconds(self, key: str) -> float | None:
+        return self._took.get(key) if self.alive(key) else None
+
     def report(self, key: str) -> TrainingReport | None:
         return self._reports.get(key)
+
+    def take(self, key: str, seconds: float) -> None:
+        """Let the run have taken so much processor time."""
+        self._took[key] = seconds
 
     def proceed(self, key: str, progress: Progress) -> None:
         """Let the run be this far."""
@@ -241,38 +249,6 @@ class MemoryTrainer:
 def _tell_once(path: Path, failure: Failure) -> None:
     if not path.exists():
         replace_durably(path, failure.model_dump_json().encode())
-
-
-def _signal(folder: Path, number: signal.Signals) -> None:
-    """To the run's process and all that it started; to nobody where it has just ended."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if _works_in(process, folder) and process.is_running():
-                os.killpg(process.pid, number)
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    """Whether it is the process of this run, and no other that has its number by now: it was given the folder, leads
-    a session of its own, and holds the lock's file.
-    """
-    if str(folder) not in process.cmdline() or os.getsid(process.pid) != process.pid:
-        return False
-    lock = (folder / LOCK_FILE).resolve()
-    return any(Path(held.path) == lock for held in process.open_files())
-
-
-def _lived(folder: Path) -> timedelta | None:
-    """How long the run's process has lived, as the kernel counts since it booted; None where it cannot be seen."""
-    try:
-        number = int((folder / STARTED_FILE).read_bytes())
-        process = psutil.Process(number)
-        if not _works_in(process, folder):
-            return None
-        ticks = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[_STARTTIME])
-    except (psutil.Error, OSError, ValueError):
-        return None
-    since_boot = ticks / os.sysconf("SC_CLK_TCK")
-    return timedelta(seconds=max(time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot, 0.0))
 
 
 def _was_started(folder: Path) -> bool:

@@ -65,12 +65,17 @@ class Runs(Decisions):
             self._tell(session, "run", run.model, {"run": key, "state": run.state, "attempt": run.attempts}, now)
             self._touch(session, run.model)
 
-    def record_progress(self, key: str, epoch: int, lease: timedelta, progress: Progress | None) -> None:
-        """Renew the lease and remember how far the run is. Raises StaleEpoch."""
+    def record_progress(
+        self, key: str, epoch: int, lease: timedelta, progress: Progress | None, took: float | None = None
+    ) -> None:
+        """Renew the lease and remember how far the run is, and how many seconds of processor time it took until now:
+        one that dies without a report has cost that much. Raises StaleEpoch.
+        """
         with self._writing() as session:
             run = _fenced(session, key, epoch)
             run.lease_until = lease_end(session, lease)
             run.progress = progress.model_dump(mode="json") if progress else run.progress
+            run.cpu_seconds = max(took, run.cpu_seconds or 0.0) if took is not None else run.cpu_seconds
             session.add(run)
 
     def cancel_run(self, key: str, by: str, why: str, now: datetime, act: Act | None = None) -> TrainingRun:
@@ -106,7 +111,8 @@ class Runs(Decisions):
             run = _fenced(session, key, epoch)
             again = again if again is not None and _may_follow(session, run, report, again, now) else None
             run.state = advance(RUN_TRANSITIONS, f"run {key}", run.state, _end_of(run, report, again))
-            run.report, run.cpu_seconds = report.model_dump(mode="json"), report.cpu_seconds
+            run.report = report.model_dump(mode="json")
+            run.cpu_seconds = report.cpu_seconds if report.cpu_seconds is not None else run.cpu_seconds
             run.ended_at, run.ended_recorded_at, run.lease_until = now, self._wall.now(), None
             session.add(run)
             body = {"run": key, "state": run.state, "seconds": report.seconds}

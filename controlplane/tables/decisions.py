@@ -84,7 +84,8 @@ class TrainingRun(SQLModel, table=True):
     report: Json | None = Field(default=None, sa_type=JSON)
     failure_code: str | None = None
     failure_message: str | None = None
-    #: processor time that it took, children included, in seconds
+    #: processor time that it took, children included, in seconds; while it runs, and where it died without a report, as
+    #: much as was last seen
     cpu_seconds: float | None = None
     #: who asked that it end, and why; it ends at the next tick
     cancel_by: str | None = None

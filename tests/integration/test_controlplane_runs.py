@@ -231,7 +231,7 @@ def test_a_run_whose_machine_is_gone_is_started_by_its_next_holder(world):
     assert world.store.run(run.key).lease_owner == "control-2"
 
 
-def test_what_a_run_cost_is_kept_and_a_crash_costs_nobody_knows_what(world):
+def test_what_a_run_cost_is_kept_and_one_that_died_without_a_word_cost_what_was_last_seen(world):
     run = world.ask()
     world.tick()
     failure = Failure(code="too_few_rows", message="x")
@@ -239,9 +239,28 @@ def test_what_a_run_cost_is_kept_and_a_crash_costs_nobody_knows_what(world):
     world.tick()
     other = world.ask()
     world.tick()
+    for took in (30.0, 95.0, 2.0):  # the last on another machine, where it began anew
+        world.trainer.take(other.key, took)
+        world.tick()
     world.trainer.crash(other.key)
     world.tick()
-    assert [world.store.run(each.key).cpu_seconds for each in (run, other)] == [41.5, None]
+    assert [world.store.run(each.key).cpu_seconds for each in (run, other)] == [41.5, 95.0]
+
+
+def test_runs_that_die_without_a_word_spend_the_budget_too(tmp_path, database_url):
+    hourly = {"name": "hourly", "kind": "schedule", "every": "1h"}
+    world = World(tmp_path, spec([hourly], budget={"cpu_hours_per_month": 1}), database_url)
+    world.to_production()
+    for _ in range(2):
+        world.clock.advance(timedelta(hours=1))
+        world.tick()
+        if (run := world.store.active_run(MODEL)) is not None:
+            world.tick()
+            world.trainer.take(run.key, 3600.0)
+            world.tick()
+            world.trainer.crash(run.key)
+        world.tick()
+    assert (len(world.store.runs(MODEL)), world.reasons("hourly")[-1]) == (2, "WAIT_BUDGET")
 
 
 def _audited(world: World) -> list[AuditEntry]:

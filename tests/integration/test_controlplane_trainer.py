@@ -18,7 +18,7 @@ import pytest
 
 from bundle.home import Home
 from controlplane.environment import SERVING, TRAINING, handed_on
-from controlplane.loop import trainer
+from controlplane.loop import trainingprocess
 from controlplane.loop.ports import Trainer
 from controlplane.loop.trainer import ERROR_FILE, STARTED_FILE, MemoryTrainer, SubprocessTrainer
 from controlplane.settings import Settings
@@ -295,10 +295,27 @@ def test_a_clock_that_is_set_makes_no_run_older(processes, jump, monkeypatch):
     young, set_later = timedelta(minutes=5), SubprocessTrainer(processes.home, ("never",), FakeClock(wall.at + jump))
     assert timedelta(0) <= watching.age(asked.key) < young and timedelta(0) <= set_later.age(asked.key) < young
 
-    monkeypatch.setattr(trainer, "_lived", lambda _folder: None)  # a process of another machine
+    monkeypatch.setattr(trainingprocess, "lived", lambda _folder: None)  # a process of another machine
     assert timedelta(0) <= watching.age(asked.key) < young
     wall.advance(jump)
     assert timedelta(0) <= watching.age(asked.key) < young
+
+
+def test_what_a_run_takes_is_seen_while_it_works_with_what_it_started_by_whichever_control_plane(processes):
+    asked = request()
+    assert processes.trainer.processor_seconds(asked.key) is None
+    processes.trainer.start(asked)
+    eventually(lambda: processes.starts(asked.key))
+    another = SubprocessTrainer(processes.home, ("never",))
+    eventually(lambda: (another.processor_seconds(asked.key) or 0.0) > 0)
+    before = another.processor_seconds(asked.key)
+    processes.make_deaf(asked.key)
+    eventually(lambda: processes.children(asked.key))
+    assert another.processor_seconds(asked.key) >= before
+
+    os.killpg(processes.starts(asked.key)[0], signal.SIGKILL)
+    eventually(lambda: not another.alive(asked.key))
+    assert another.processor_seconds(asked.key) is None
 
 
 def test_a_run_that_does_not_listen_is_killed_with_all_that_it_started_by_whichever_control_plane(processes):
