@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from observability.events import ControlEvent, LabelEvent, PredictionEvent
+from observability.events import ControlEvent, LabelEvent, PredictionEvent, ServiceEvent
 from observability.ids import new_id, sample_key
 
 MODEL = "default/tweets"
@@ -43,3 +43,11 @@ def decision(seconds: float, **body: Any) -> ControlEvent:
         observed_time=at(seconds),
         body=body,
     )
+
+
+def line(seconds: float, message: str, **changes: Any) -> ServiceEvent:
+    values = {
+        "id": new_id(), "event_time": at(seconds), "observed_time": at(seconds), "service": "serving",
+        "level": "info", "logger": "serving.app", "message": message,
+    }  # fmt: skip
+    return ServiceEvent.model_validate(values | changes)

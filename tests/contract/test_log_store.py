@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,11 @@ import pytest
 from observability.elastic.store import ElasticLogStore
 from observability.embedded.store import ParquetLogStore
 from observability.events import PredictionEvent
+from observability.ids import new_id
 from observability.ports import LogStore, Span
-from observability.windows import Cursor
-from tests.event_samples import MODEL, START, at, decision, label, prediction
+from observability.rollups import Rollup
+from observability.windows import Cursor, Segment
+from tests.event_samples import MODEL, START, at, decision, label, line, prediction
 
 OpenStore = Callable[..., LogStore]
 
@@ -69,6 +72,7 @@ def test_an_empty_store_answers_with_nothing(store):
     empty = store.sample(EVERYTHING, 10)
     assert (empty.rows, empty.labelled, len(empty.frame)) == (0, 0, 0)
     assert {"id", "event_time", "version", "score", "prediction", "label"} <= set(empty.frame.columns)
+    assert store.rollup(EVERYTHING) == Rollup()
 
 
 def test_appending_an_event_again_changes_nothing(store):
@@ -298,6 +302,141 @@ def test_features_that_nobody_declared_and_missing_ones_survive(store):
     assert frame.loc["p2", "place"] == "Köln \x00 'x' </script>"
     assert frame.loc["p2", "new"] is True
     assert pd.isna(frame.loc["p2", "followers"])
+
+
+def told(rollup: Rollup) -> tuple[int, dict[str, int], int]:
+    """What of a rollup is the same number in every store: a feature that no row lacks may be left out."""
+    return rollup.rows, {name: count for name, count in rollup.missing.items() if count}, rollup.latency.count
+
+
+def test_a_rollup_counts_rows_missing_values_and_latencies(store):
+    store.append(
+        [
+            *(prediction(i, f"p{i}", latency_ms=1.0) for i in range(90)),
+            prediction(90, "null", features={"followers": None, "place": "Rome"}, latency_ms=80.0),
+            prediction(91, "empty", features={"followers": 0.0, "place": ""}, latency_ms=80.0),
+            prediction(92, "absent", features={"followers": 1.5}, latency_ms=80.0),
+        ]
+    )
+    rollup = store.rollup(EVERYTHING)
+    assert told(rollup) == (93, {"followers": 1, "place": 2}, 93)
+    assert rollup.latency.quantile(0.5) == pytest.approx(1.0, rel=0.03)
+    assert rollup.latency.quantile(0.99) == pytest.approx(80.0, rel=0.03)
+
+
+def test_a_rollup_is_of_production_predictions_of_the_version(store):
+    roles(store)
+    assert store.rollup(EVERYTHING).rows == 1
+    assert store.rollup(Span(MODEL, 2, BEFORE, AFTER)).rows == 1
+    assert store.rollup(Span(MODEL, None, BEFORE, AFTER)).rows == 2
+
+
+def test_the_rollup_of_a_span_is_the_sum_of_its_parts_whatever_came_twice_or_in_disorder(open_store):
+    events = [
+        prediction(i * 37, f"p{i:03}", latency_ms=1 + i % 50, features={"followers": None if i % 9 else 1.0})
+        for i in range(300)
+    ]
+    one, other = open_store(), open_store("shuffled")
+    one.append(events)
+    shuffled = random.Random(5).sample(events + events[:90], len(events) + 90)
+    for start in range(0, len(shuffled), 30):
+        other.append(shuffled[start : start + 30])
+    whole = one.rollup(EVERYTHING)
+    assert told(whole) == told(other.rollup(EVERYTHING)) == (300, {"followers": 266}, 300)
+    ends = [BEFORE, Cursor.before(at(1800)), one.cut(MODEL, 1, BEFORE, 123), Cursor.before(at(7201)), AFTER]
+    parts = [other.rollup(Span(MODEL, 1, after, until)) for after, until in pairwise(ends)]
+    assert [part.rows for part in parts] == [49, 74, 72, 105]
+    total = sum(parts, Rollup())
+    assert told(total) == told(whole)
+    for share in (0.5, 0.99):
+        assert total.latency.quantile(share) == pytest.approx(whole.latency.quantile(share), rel=0.03)
+
+
+def test_a_late_prediction_is_in_every_window_that_is_asked_for_after_it(store):
+    store.append([prediction(i * 60, f"p{i:03}") for i in range(200)])
+    span = Span(MODEL, 1, Cursor.before(at(3600)), Cursor.before(at(7200)))
+    assert store.rollup(span).rows == store.sample(span, 5).rows == 60
+    store.append([prediction(3600, "late", observed_time=at(90_000), latency_ms=400.0)])
+    assert store.rollup(span).rows == store.sample(span, 5).rows == 61
+    assert store.rollup(span).latency.quantile(1.0) == pytest.approx(400.0, rel=0.03)
+    assert "late" in store.sample(span, 100).frame["id"].tolist()
+    assert store.cut(MODEL, 1, span.after, 1) == Cursor(at(3600), "late")
+
+
+def test_a_long_span_is_cut_counted_and_sampled_like_a_short_one(store):
+    events = [prediction(i * 5 + (i % 7) / 8, f"p{i:04}", features={"n": None if i % 3 else 1.0}) for i in range(3000)]
+    for start in range(0, 3000, 750):
+        store.append(events[start : start + 750])
+    after, until = Cursor(events[17].event_time, events[17].id), store.cut(MODEL, 1, BEFORE, 2900)
+    assert until == Cursor(events[2899].event_time, events[2899].id)
+    span = Span(MODEL, 1, after, until)
+    sample = store.sample(span, 40)
+    smallest = sorted(events[18:2900], key=lambda event: event.sample_key)[:40]
+    assert sample.frame["id"].tolist() == [event.id for event in smallest]
+    assert sample.rows == 2882
+    assert told(store.rollup(span)) == (2882, {"n": sum(i % 3 > 0 for i in range(18, 2900))}, 2882)
+    assert store.cut(MODEL, 1, after, 2982) == Cursor(events[2999].event_time, events[2999].id)
+    assert store.cut(MODEL, 1, after, 2983) is None
+
+
+def in_places(store: LogStore) -> list[PredictionEvent]:
+    places = ["Paris", "Rome", "Köln 'x' \\", None]
+    events = [
+        prediction(
+            i, f"p{i:03}", latency_ms=2.0 + i % 2, features={"place": places[i % 4], "n": None if i % 8 == 1 else 1.0}
+        )
+        for i in range(240)
+    ]
+    store.append([*events, prediction(5, "number", features={"place": 3.5})])
+    return events
+
+
+def test_a_segment_is_the_predictions_whose_feature_has_the_value(store):
+    events = in_places(store)
+    store.append([label(event.id, 1, 500) for event in events[1::4]])
+    rome = Span(MODEL, 1, Cursor.before(at(4)), Cursor.before(at(204)), Segment("place", "Rome"))
+    inside = events[5:204:4]
+    sample = store.sample(rome, 20)
+    assert (sample.rows, sample.labelled) == (50, 50)
+    assert sample.frame["id"].tolist() == [e.id for e in sorted(inside, key=lambda event: event.sample_key)[:20]]
+    assert set(sample.frame["place"]) == {"Rome"} and set(sample.frame["label"]) == {1}
+    assert told(store.rollup(rome)) == (50, {"n": 25}, 50)
+    assert store.rollup(rome).latency.quantile(0.0) == pytest.approx(3.0, rel=0.03)
+
+
+def test_a_segment_may_have_any_text_for_its_value_or_no_predictions(store):
+    in_places(store)
+    for segment, rows in ((Segment("place", "Köln 'x' \\"), 60), (Segment("place", "Bern"), 0), (Segment("m", "1"), 0)):
+        span = Span(MODEL, 1, BEFORE, AFTER, segment)
+        sample = store.sample(span, 100)
+        assert (sample.rows, len(sample.frame), store.rollup(span).rows) == (rows, rows, rows)
+
+
+def test_how_many_of_a_window_have_a_label_is_told_from_its_sample(store):
+    events = [prediction(i, f"p{i:03}") for i in range(400)]
+    store.append([*events, *(label(event.id, 1, 900) for event in events[:200])])
+    assert store.sample(EVERYTHING, 400).labelled == 200
+    share = store.sample(EVERYTHING, 100).frame["label"].notna().mean()
+    assert store.sample(EVERYTHING, 100).labelled == round(400 * share)
+    assert store.sample(EVERYTHING, 100).labelled == pytest.approx(200, abs=4 * 400 * (0.25 / 100) ** 0.5)
+    assert store.sample(Span(MODEL, 1, Cursor.before(at(200)), AFTER), 50).labelled == 0
+
+
+def test_lines_of_a_process_come_back_as_they_were_whether_of_a_model_or_of_none(store):
+    lines = [
+        line(1, "ready", host="h1", process_id=7),
+        line(2, "lost", level="error", error_type="OSError", error_message="gone", stack_trace="at 1", request_id="r"),
+    ]
+    about = line(3, "loaded", model=MODEL)
+    store.append([*lines, about])
+    assert store.events("", "service", 5) == lines[::-1]
+    assert store.events(MODEL, "service", 5) == [about]
+
+
+def test_a_prediction_and_its_request_come_back(store):
+    event = prediction(1, new_id(), request_id="request 1")
+    store.append([event])
+    assert store.events(MODEL, "prediction", 5) == [event]
 
 
 def test_served_rows_and_labels_come_back_from_an_instant_on(store):
