@@ -227,8 +227,8 @@ def server_or_skip(version: str = VERSION, **how: Any) -> ElasticsearchServer:
 
 @pytest.fixture(scope="session")
 def elasticsearch_server() -> Iterator[ElasticsearchServer]:
-    """One server for all tests of the process."""
-    server = server_or_skip()
+    """One server for all tests of the process; DRIFTGATE_ELASTICSEARCH names another version than the usual one."""
+    server = server_or_skip(os.environ.get("DRIFTGATE_ELASTICSEARCH", VERSION))
     yield server
     server.close()
 
