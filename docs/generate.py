@@ -19,6 +19,7 @@ from controlplane import alerts, cli, lifecycle
 from controlplane import settings as control_settings
 from controlplane.promotion import gate, rejection, rollout
 from controlplane.rules import decide as rules
+from docs import events as event_page
 from docs.openapi import api_page
 from observability import events, windows
 from observability import settings as observability_settings
@@ -34,7 +35,7 @@ def pages() -> dict[str, str]:
     """File name to text."""
     return {
         "model.md": _page("model.yaml", "What a model's spec may say.", _models(SPEC)),
-        "events.md": _page("Events", "What is written to the spool and the log store.", _models(EVENTS)),
+        "events.md": _page("Events", EVENTS_INTRO, _events()),
         "runs.md": _page("Training runs", "The files in a run's folder.", _models(RUNS)),
         "settings.md": _page("Settings", "Environment variables, read once when a process starts.", _settings()),
         "cli.md": _page("Command line", inspect.cleandoc(cli.__doc__ or ""), _commands()),
@@ -51,7 +52,14 @@ SPEC: tuple[type[BaseModel], ...] = (
     promotionspec.SliceCheck, promotionspec.RolloutPlan, promotionspec.Shadow, promotionspec.Canary,
     promotionspec.Guards,
 )  # fmt: skip
-EVENTS: tuple[type[BaseModel], ...] = (events.PredictionEvent, events.LabelEvent, events.ControlEvent)
+EVENTS: tuple[type[BaseModel], ...] = (
+    events.PredictionEvent, events.LabelEvent, events.ControlEvent, events.ServiceEvent,
+)  # fmt: skip
+EVENTS_INTRO = """What is written to the spool and the log store: one JSON document a line, in the names of the Elastic
+Common Schema where it has one. `field` is how code calls it, `in the document` is where it stands in the line and in
+Elasticsearch. A line with a field that is not here is refused and becomes a dead letter; the schema grows by addition.
+A document of the kind `prediction` goes to the data stream `logs-driftgate.prediction-<namespace>`, and so on. The
+body of a ControlEvent stands below `driftgate.<kind>`."""
 RUNS: tuple[type[BaseModel], ...] = (
     training.TrainingRequest, training.Progress, training.TrainingReport, training.Made, training.DatasetManifest,
     training.Parity, training.Failure,
@@ -75,6 +83,17 @@ def _models(models: tuple[type[BaseModel], ...]) -> Iterator[str]:
             note = comments.get(name, "")
             yield f"| `{field.alias or name}` | {_type(model, name)} | {_default(field)} | {note} |"
         yield ""
+
+
+def _events() -> Iterator[str]:
+    for model in EVENTS:
+        yield f"## {model.__name__}\n\n{inspect.cleandoc(model.__doc__ or '')}\n"
+        yield "| field | in the document | type | default | |\n|---|---|---|---|---|"
+        comments = _comments(model)
+        for name, field in model.model_fields.items():
+            places = ", ".join(f"`{place}`" for place in event_page.places(model, name))
+            yield f"| `{name}` | {places} | {_type(model, name)} | {_default(field)} | {comments.get(name, '')} |"
+        yield f"\n```json\n{event_page.example(model)}\n```\n"
 
 
 def _comments(model: type[BaseModel]) -> dict[str, str]:
@@ -106,6 +125,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if value == "":
+        return "empty"
     return f"`{type(value).__name__ if isinstance(value, BaseModel) else value}`"
 
 
