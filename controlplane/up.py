@@ -25,6 +25,7 @@ import httpx
 from controlplane.access.credentials import ensure_credentials
 from controlplane.errors import ControlPlaneError
 from controlplane.settings import Settings
+from observability.telemetry.settings import MetricsSettings
 
 RESTART_BACKOFF_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 #: asks the kernel for SIGTERM at the death of the parent, which is the process named first; becomes the command
@@ -296,5 +297,13 @@ def main(settings: Settings) -> None:
             supervisor.start(service)
             print(f"{service.name} is up")
         print(f"admin page {settings.url}/, predictions {settings.serving_url}/, tokens in {home.credentials}")
+        print(_metrics(MetricsSettings()))
         print("Ctrl-C ends")
         run_until_signalled(supervisor)
+
+
+def _metrics(settings: MetricsSettings) -> str:
+    """Where the metrics are: each process reads the same settings."""
+    ports = (settings.control_port, settings.monitor_port, settings.shipper_port, settings.serving_port)
+    told = ", ".join(str(port) for port in ports if port)
+    return f"metrics on {settings.host}, ports {told}" if told else "no metrics"

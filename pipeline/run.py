@@ -17,6 +17,7 @@ import psutil
 from bundle.home import Home
 from observability.clock import Clock, SystemClock
 from observability.durable import replace_durably
+from observability.telemetry.logs import set_up_logging
 from pipeline.contract.training import (
     PROGRESS_FILE,
     REPORT_FILE,
@@ -111,8 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the run's folder, with request.json")
     parser.add_argument("--home", type=Path, required=True, help="the data folder")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
-    _log.setLevel(logging.INFO)
+    # Its lines stay in the run's folder: an error of a recipe may name what the privacy filter kept from the log store.
+    set_up_logging("training", None)
     signal.signal(signal.SIGTERM, _stop)
     report = run(options.folder.resolve(), Home(options.home.resolve()), SystemClock())
     if report.failure is not None:

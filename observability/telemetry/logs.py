@@ -29,7 +29,8 @@ _LEFT_OUT: Final = ("log.original", "log.origin", "process.name", "process.threa
 _OWN_HANDLERS: Final = ("bentoml", "circus", "uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 #: these say at every step what they do; httpx and httpcore name whole addresses
 _CHATTY: Final = (
-    "alembic", "apscheduler", "elastic_transport", "httpcore", "httpx", "uvicorn", "uvicorn.access", "uvicorn.error",
+    "alembic", "apscheduler", "elastic_transport", "httpcore", "httpx", "mlflow", "py4j", "pyspark", "urllib3",
+    "uvicorn", "uvicorn.access", "uvicorn.error",
 )  # fmt: skip
 
 
