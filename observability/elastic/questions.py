@@ -40,7 +40,9 @@ CERTAINTY: Final = 6.0
 #: sample keys are searched by their first bits, as numbers below this
 SAMPLE_POINTS: Final = 1 << 53
 #: the last instant that fits into nanoseconds since 1970
-_LAST: Final = datetime(2262, 4, 11, tzinfo=UTC)
+LAST: Final = datetime(2262, 4, 11, tzinfo=UTC)
+#: behind every event
+END: Final = Cursor.before(LAST)
 _NANOSECONDS: Final = 1_000_000
 #: what a hit is beside its `fields` and `sort`: nothing, so that no stored document is read
 _NO_DOCUMENT: Final[Body] = {"stored_fields": "_none_"}
@@ -48,7 +50,7 @@ _NO_DOCUMENT: Final[Body] = {"stored_fields": "_none_"}
 
 def instant(moment: datetime) -> str:
     """An instant as Elasticsearch compares it, within what it can hold."""
-    moment = min(max(moment, EPOCH), _LAST).astimezone(UTC)
+    moment = min(max(moment, EPOCH), LAST).astimezone(UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
 
 
@@ -88,33 +90,37 @@ def unscored_by(challenger: int) -> Body:
     }
 
 
-def behind(after: Cursor) -> Body:
+def behind(after: Cursor) -> Filters:
     """Events behind a cursor in the order of event time and id."""
-    if not after.id:
-        return _range(TIME, gte=instant(after.event_time))
-    tied = [_at(after.event_time), _range(ID, lte=after.id)]
-    return {"bool": {"filter": [_range(TIME, gte=instant(after.event_time))], "must_not": [_all(tied)]}}
+    return between(after, END)
 
 
-def up_to(until: Cursor) -> Body:
-    """Events up to a cursor, its own among them."""
-    if not until.id:
-        return _range(TIME, lt=instant(until.event_time))
-    tied = [_at(until.event_time), _range(ID, gt=until.id)]
-    return {"bool": {"filter": [_range(TIME, lte=instant(until.event_time))], "must_not": [_all(tied)]}}
+def between(after: Cursor, until: Cursor) -> Filters:
+    """Events behind one cursor and up to another, that one's own among them.
+
+    Times are bounded at both sides in one condition: of a field with nanoseconds, Elasticsearch cannot make intervals
+    below a condition that is open at one side.
+    """
+    upper = {"lte" if until.id else "lt": instant(until.event_time)}
+    filters = [_range(TIME, gte=instant(after.event_time), **upper)]
+    if after.id:
+        filters.append(_none_of([_at(after.event_time), _range(ID, lte=after.id)]))
+    if until.id:
+        filters.append(_none_of([_at(until.event_time), _range(ID, gt=until.id)]))
+    return filters
 
 
 def within(span: Span) -> Filters:
     """The predictions of a span."""
-    return [*production(span.model, span.version, span.segment), behind(span.after), up_to(span.until)]
+    return [*production(span.model, span.version, span.segment), *between(span.after, span.until)]
 
 
 def later_than(moment: datetime) -> Body:
-    return _range(TIME, gt=instant(moment))
+    return _range(TIME, gt=instant(moment), lte=instant(LAST))
 
 
 def observed_from(moment: datetime) -> Body:
-    return _range(OBSERVED, gte=instant(moment))
+    return _range(OBSERVED, gte=instant(moment), lte=instant(LAST))
 
 
 def keys_below(share: float) -> Body:
@@ -267,6 +273,10 @@ def _unsorted(filters: Filters, size: int) -> Body:
 
 def _all(filters: Filters) -> Body:
     return {"bool": {"filter": filters}}
+
+
+def _none_of(filters: Filters) -> Body:
+    return {"bool": {"must_not": [_all(filters)]}}
 
 
 def _is(field: str, value: object) -> Body:

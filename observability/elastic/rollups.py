@@ -142,6 +142,7 @@ class Rollups:
             return {}
         with answering():
             found = self._client.mget(index=self.index, ids=[units.id(start) for start in starts]).body["docs"]
+        self._made = not any("error" in each for each in found)
         documents = {start: each["_source"] for start, each in zip(starts, found, strict=True) if each.get("found")}
         return {start: tallies.read(document["counts"]) for start, document in documents.items()}
 
@@ -154,11 +155,17 @@ class Rollups:
             return
         try:
             self._make_index()
-            self._client.bulk(index=self.index, operations=operations)
+            answer = self._client.bulk(index=self.index, operations=operations).body
         except (ApiError, TransportError) as error:
-            if not self._complained:
-                LOG.warning("rollups are computed again each time: they cannot be kept in %s: %s", self.index, error)
-            self._complained = True
+            self._complain(error)
+        else:
+            if answer["errors"]:
+                self._complain(next(each["index"]["error"] for each in answer["items"] if "error" in each["index"]))
+
+    def _complain(self, why: object) -> None:
+        if not self._complained:
+            LOG.warning("rollups are computed again each time: they cannot be kept in %s: %s", self.index, why)
+        self._complained = True
 
     def _make_index(self) -> None:
         if self._made:

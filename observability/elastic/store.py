@@ -75,17 +75,14 @@ class ElasticLogStore:
         return self.cut(model, version, after, 1)
 
     def cut(self, model: str, version: int, after: Cursor, size: int) -> Cursor | None:
-        filters = [*questions.production(model, version), questions.behind(after)]
+        filters = [*questions.production(model, version), *questions.behind(after)]
         for interval, length in INTERVALS:
             if size <= PAGE:
                 break
             answer = self._reader.ask("prediction", questions.counts(filters, interval))
             for start, rows in answers.counts_by_time(answer).items():
                 if size <= rows:
-                    filters += [
-                        questions.behind(Cursor.before(start)),
-                        questions.up_to(Cursor.before(start + length)),
-                    ]
+                    filters += questions.between(Cursor.before(start), Cursor.before(start + length))
                     break
                 size -= rows
             else:
