@@ -95,6 +95,8 @@ class Alertmanager:
         for alert in alerts:
             there = known.get(alert.fingerprint, [])
             end = alert.silenced_until or self._wall.now() + ACKNOWLEDGED_FOR
+            if alert.inhibited_by is not None:  # a silence does not end while a retraining answers the alert
+                end = max(end, self._wall.now() + GOES_ON_FOR)
             if alert.state in MUTED and end > self._wall.now():
                 there = self._silence_once(alert, end, there)
             elif alert.state in MUTED:

@@ -101,15 +101,22 @@ class Alerts(Notifications):
             labels=labels, summary=held.summary, description=held.description, state=AlertState.FIRING,
             began_at=now, state_at=now, recorded_at=self._wall.now(), inhibited_by=held.inhibited_by, revision=0,
         )  # fmt: skip
+        if (quiet := _silence_of(session, name, fingerprint, self._wall.now())) is not None:
+            alert.state, alert.silenced_until = AlertState.SILENCED, quiet.silenced_until
+            alert.by, alert.why = quiet.by, quiet.why
         session.add(alert)
         self._say_alert(session, alert, now)
-        if held.inhibited_by is None:
+        if held.inhibited_by is None and quiet is None:
             self._notify(session, alert)
 
     def _keep_alert(self, session: Session, alert: Alert, held: Holding, now: datetime) -> int:
-        """It goes on: its words follow the facts, a silence may end, and what was kept back may have to be told."""
+        """It goes on: its words follow the facts, a silence may end, and what was kept back may have to be told.
+
+        A silence lasts while a retraining that answers the alert is in progress: its end pages somebody.
+        """
         freed = alert.inhibited_by is not None and held.inhibited_by is None
-        over = alert.state is AlertState.SILENCED and (alert.silenced_until or self._wall.now()) <= self._wall.now()
+        past = alert.state is AlertState.SILENCED and (alert.silenced_until or self._wall.now()) <= self._wall.now()
+        over = past and held.inhibited_by is None
         alert.summary, alert.description, alert.inhibited_by = held.summary, held.description, held.inhibited_by
         session.add(alert)
         if over:
@@ -117,7 +124,7 @@ class Alerts(Notifications):
             alert.silenced_until = None
             self._say_alert(session, alert, now)
         untold = alert.revision == 0
-        if alert.state is AlertState.FIRING and not (untold and alert.inhibited_by) and (over or (freed and untold)):
+        if alert.state is AlertState.FIRING and (over or (freed and untold)):
             self._notify(session, alert)
         return int(over or freed)
 
@@ -188,7 +195,9 @@ class Alerts(Notifications):
         wall = self._wall.now()
         since, now_since = (ticking.wall, ticking.now) if ticking is not None else (EPOCH, EPOCH)
         with self._reading() as session:
-            over = select(Alert.model).where(Alert.state == AlertState.SILENCED, col(Alert.silenced_until) <= wall)
+            over = select(Alert.model).where(
+                Alert.state == AlertState.SILENCED, col(Alert.silenced_until) <= wall, col(Alert.inhibited_by).is_(None)
+            )  # fmt: skip
             found = {model for model in session.exec(over) if model is not None}
             loading = select(Rollout.model).where(
                 col(Rollout.ended_at).is_(None), Rollout.state == RolloutState.LOADING,
@@ -227,6 +236,14 @@ def _open(session: Session, model_id: str | None) -> dict[str, Alert]:
     of = col(Alert.model).is_(None) if model_id is None else col(Alert.model) == model_id
     query = select(Alert).where(of, col(Alert.state) != AlertState.RESOLVED).order_by(col(Alert.id))
     return {alert.fingerprint: alert for alert in session.exec(query.with_for_update(key_share=True))}
+
+
+def _silence_of(session: Session, model: str | None, fingerprint: str, wall: datetime) -> Alert | None:
+    """The same thing the last time that it was there, where somebody silenced it until an instant that is to come."""
+    of = col(Alert.model).is_(None) if model is None else col(Alert.model) == model
+    query = select(Alert).where(of, Alert.fingerprint == fingerprint).order_by(col(Alert.id).desc())
+    last = session.exec(query.limit(1)).first()
+    return last if last is not None and last.silenced_until is not None and last.silenced_until > wall else None
 
 
 def _as_known(facts: AlertFacts, opened: Mapping[str, Alert]) -> AlertFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -16,8 +17,8 @@ from controlplane.notifying.alertmanager import Alertmanager
 from controlplane.notifying.channels import Links
 from controlplane.notifying.deliverer import Deliverer
 from controlplane.tables import Notification
-from observability.clock import SystemClock
-from tests.controlplane_world import DRIFT, MODEL, World, spec
+from observability.clock import SystemClock, aware
+from tests.controlplane_world import DRIFT, MODEL, RECIPE, World, spec
 from tests.servers.alertmanager import eventually
 
 WALL = SystemClock()
@@ -92,6 +93,21 @@ def test_two_silences_of_replicas_that_posted_at_once_end_as_one(world, alertman
         world.store.unsilence(alert.id, "not mine", world.clock.now(), "ann")
         world.deliver()
         assert alertmanager.silences() == []
+
+
+def test_a_silence_does_not_end_while_a_retraining_is_in_progress(world, alertmanager):
+    alert, now = alert_of(world), WALL.now()
+    world.deliver()
+    eventually(alertmanager.told)
+    world.store.silence(alert.id, now + timedelta(minutes=1), "tonight", world.clock.now(), "ann")
+    world.store.apply_model(spec([DRIFT]), RECIPE, world.clock.now())
+    world.clock.advance(timedelta(days=2))
+    world.tick()
+    assert alert_of(world).inhibited_by is not None
+    world.deliver()
+
+    (silence,) = alertmanager.silences()
+    assert aware(datetime.fromisoformat(silence["endsAt"])) > now + timedelta(minutes=4)
 
 
 def test_an_alertmanager_that_lost_everything_hears_of_what_goes_on_again_and_of_its_silence(world, alertmanager):

@@ -170,6 +170,49 @@ def test_people_acknowledge_and_silence_and_a_silence_ends_by_itself(world):
         world.store.acknowledge(alert.id, "late", now, "ann", act)
 
 
+def test_a_silence_holds_until_its_end_though_the_alert_was_gone_for_a_while(world):
+    in_service(world)
+    drift(world)
+    (alert,) = world.store.open_alerts(MODEL)
+    world.store.silence(alert.id, world.wall.now() + timedelta(days=7), "known", world.clock.now(), "ann")
+    drift(world, 0.0, number=2)
+    waiting(world)
+
+    drift(world, 0.9, number=4)
+    (back,) = world.store.open_alerts(MODEL)
+    assert back.id != alert.id and (back.state, back.by, back.why) == ("silenced", "ann", "known")
+    assert waiting(world) == []
+
+    world.wall.advance(timedelta(days=7))
+    world.store.report_instance("serving-1", [loaded(world)], [])
+    world.tick()
+    assert waiting(world) == [("DriftDetected", "firing", 1)]
+    world.store.silence(back.id, world.wall.now() + timedelta(days=7), "known", world.clock.now(), "ann")
+    world.store.unsilence(back.id, "not any more", world.clock.now(), "ann")
+    drift(world, 0.0, number=6)
+    drift(world, 0.9, number=8)
+    assert states(world) == {"DriftDetected": "firing"}
+
+
+def test_a_silence_that_ends_during_a_retraining_pages_when_that_has_mended_nothing(world):
+    in_service(world)
+    drift(world)
+    (alert,) = world.store.open_alerts(MODEL)
+    world.store.silence(alert.id, world.wall.now() + timedelta(minutes=5), "looking", world.clock.now(), "ann")
+    run = world.ask()
+    world.tick()
+    waiting(world)
+    world.wall.advance(timedelta(minutes=6))
+    for _ in range(2):
+        world.store.report_instance("serving-1", [loaded(world)], [])
+        world.tick()
+    assert waiting(world) == []
+
+    world.finish(run.key, failure=Failure(code="too_few_rows", message="none"))
+    world.tick()
+    assert ("DriftDetected", "firing", 3) in waiting(world)
+
+
 def test_a_silence_that_has_ended_before_it_begins_is_refused(world):
     in_service(world)
     drift(world)
