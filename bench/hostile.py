@@ -123,14 +123,14 @@ def payloads(running: AbstractContextManager[Server], asks: tuple[str, str, str]
     seen = Seen()
     with running as server:
         todo = itertools.cycle([(each, target) for each in attacks() for target in server.targets])
+        with memory(server.process, seen):  # before a neighbour's own requests move it
+            worked = processor_ms(server, itertools.islice(todo, turns * len(ATTACKS)))
         with neighbour(server.port, server.token, *asks) as caller:
             time.sleep(1)
-            with memory(server.process, seen):
-                for _ in range(turns):
-                    for pace in PACES:
-                        seen.attack(server, todo, pace)
-                        time.sleep(_BETWEEN)
-        worked = processor_ms(server, itertools.islice(todo, turns * len(ATTACKS)))
+            for _ in range(turns):
+                for pace in PACES:
+                    seen.attack(server, todo, pace)
+                    time.sleep(_BETWEEN)
     quiet, *attacked = (seen.p99(caller, pace) for pace in PACES)
     return {
         "attacks": len(seen.refusals),
