@@ -25,7 +25,9 @@ def bucket_of(milliseconds: float) -> int:
     """The bucket of a latency: 0 to BUCKETS."""
     if milliseconds <= LEAST_MS:
         return 0
-    return min(BUCKETS, math.ceil(math.log(milliseconds / LEAST_MS) / math.log(GROWTH)))
+    if milliseconds >= MOST_MS:
+        return BUCKETS
+    return math.ceil(math.log(milliseconds / LEAST_MS) / math.log(GROWTH))
 
 
 def upper_bound(bucket: int) -> float:

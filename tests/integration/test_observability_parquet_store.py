@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from observability.embedded import counting, layout, queries, tallies
+from observability.embedded.counting import Stretch
+from observability.embedded.sampling import bound_for, key_at
 from observability.embedded.store import ParquetLogStore
 from observability.embedded.writer import LogStoreTaken
+from observability.events import PredictionEvent
 from observability.ports import LogStoreUnavailable, Span
-from observability.windows import Cursor
-from tests.event_samples import MODEL, START, at, label, prediction
+from observability.rollups import LatencySketch
+from observability.windows import Cursor, Segment
+from tests.event_samples import MODEL, START, at, label, line, prediction
 
 ROOT = Path(__file__).parents[2]
 BEFORE, AFTER = Cursor.before(START - timedelta(days=1)), Cursor.before(START + timedelta(days=9))
@@ -129,6 +140,152 @@ def test_segments_of_an_earlier_release_are_read_beside_new_ones_and_merged_with
     merged = {event.id: event.rival_score for event in fresh.events(MODEL, "prediction", 9)}
     assert merged == {"p1": None, "p2": 0.5, "p3": None}
     assert len(fresh._manifest.read().of("predictions", MODEL)) == 1
+
+
+def counted_one_by_one(events: list[PredictionEvent]) -> tuple[int, dict[str, int], dict[int, int]]:
+    names = {name for event in events for name in event.features}
+    missing = {name: sum(event.features.get(name) in (None, "") for event in events) for name in names}
+    latency = LatencySketch.of(event.latency_ms for event in events).counts
+    return len(events), {name: count for name, count in missing.items() if count}, dict(latency)
+
+
+EVENTS = st.lists(
+    st.builds(
+        lambda seconds, version, role, latency, features, rival: prediction(
+            seconds, version=version, role=role, latency_ms=latency, features=features, score_ms=1.0,
+            rival_version=3 - version if rival else None, rival_score=rival, observed_time=at(abs(seconds) % 500),
+        ),
+        st.integers(-90, 90).map(lambda minute: minute * 60) | st.floats(-1e4, 1e4) | st.just(-2e9),
+        st.sampled_from([1, 1, 2]),
+        st.sampled_from(["production", "production", "canary", "shadow"]),
+        st.sampled_from([0.5, 3.0, 70.0]),
+        st.dictionaries(st.sampled_from(["place", "n"]), st.sampled_from(["A", "B", "C", "", None, 1.5]), max_size=2),
+        st.sampled_from([None, 0.5]),
+    ),
+    min_size=1, max_size=60,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=EVENTS, data=st.data())
+def test_what_is_told_from_tallies_is_what_counting_each_prediction_gives(tmp_path_factory, monkeypatch, events, data):
+    monkeypatch.setattr(layout, "TALLIED_FROM", 3)
+    monkeypatch.setattr(tallies, "ROWS_IN_A_STEP", 2)
+    monkeypatch.setattr(tallies, "MOST_VALUES", data.draw(st.sampled_from([1, 500])))
+    labels = [label(event.id, i % 2, 9) for i, event in enumerate(events) if i % 3]
+    store = ParquetLogStore(tmp_path_factory.mktemp("logs"), small_segments=2, full_rows=40)
+    for start in range(0, len(events), 7):
+        store.append([*events[start : start + 7], *labels[start : start + 7]])
+    cursors = [Cursor(each.event_time, each.id) for each in events] + [
+        Cursor.before(each.event_time) for each in events
+    ]
+    after, until = sorted(data.draw(st.tuples(st.sampled_from(cursors), st.sampled_from(cursors))))
+    version = data.draw(st.sampled_from([None, 1, 2]))
+    segment = data.draw(st.sampled_from([None, Segment("place", "A")]))
+    inside = [
+        each for each in sorted(events, key=lambda each: (each.event_time, each.id))
+        if each.role == "production" and version in (None, each.version)
+        and after < (each.event_time, each.id) <= until and segment in (None, ("place", each.features.get("place")))
+    ]  # fmt: skip
+    span = Span(MODEL, version, after, until, segment)
+    rollup, sample = store.rollup(span), store.sample(span, 9)
+    assert (rollup.rows, dict(rollup.missing), dict(rollup.latency.counts)) == counted_one_by_one(inside)
+    assert sample.rows == len(inside)
+    assert sample.frame["id"].tolist() == [each.id for each in sorted(inside, key=lambda e: (e.sample_key, e.id))[:9]]
+    if version is not None and segment is None and inside:
+        size = data.draw(st.integers(1, len(inside)))
+        assert store.cut(MODEL, version, after, size) == (inside[size - 1].event_time, inside[size - 1].id)
+    answered = {each.id for each in events if each.role != "shadow" and each.event_time > after.event_time}
+    assert store.labelled_after(MODEL, after.event_time) == len(answered & {each.prediction_id for each in labels})
+    pairs = [each for each in events if each.rival_version and each.observed_time >= at(120)]
+    paired = store.compare(MODEL, 1, 2, at(120), 99)
+    assert (paired.rows, paired.failed) == (len(pairs), sum(p.version == 1 and p.rival_score is None for p in pairs))
+    store.close()
+
+
+def test_a_full_segment_is_never_written_again_and_files_stay_few(tmp_path):
+    store = ParquetLogStore(tmp_path, small_segments=2, full_rows=100)
+    full: set[str] = set()
+    for start in range(0, 1200, 10):
+        store.append([prediction(i, f"p{i:05}") for i in range(start, start + 10)])
+        segments = store._manifest.read().of("predictions", MODEL)
+        assert full <= {each.file for each in segments}
+        full = {each.file for each in segments if each.rows > 50}
+        assert all(each.rows <= 100 for each in segments)
+    assert len(segments) <= 1200 / 50 + 3
+    spans = sorted((each.first_event_time, each.last_event_time) for each in segments)
+    assert all(one[1] < other[0] for one, other in pairwise(spans)), "each holds a stretch of time of its own"
+    assert store.sample(EVERYTHING, 1).rows == 1200
+
+
+def test_what_is_older_than_the_retention_is_forgotten_by_whole_segments_and_by_table(tmp_path):
+    kept = {"predictions": timedelta(hours=1), "service": timedelta(minutes=1)}
+    store = ParquetLogStore(tmp_path, small_segments=2, full_rows=4, retention=kept)
+    store.append([line(i, f"line {i}") for i in range(3)])
+    for hour in range(8):
+        store.append([prediction(hour * 3600 + i, f"p{hour}{i}") for i in range(3)])
+        store.append([label(f"p{hour}{i}", 1, hour * 3600 + i) for i in range(3)])
+    for i in range(4):
+        store.append([prediction(8 * 3600 + i, f"p8{i}")])
+    ids = set(store.sample(EVERYTHING, 99).frame["id"])
+    assert {"p70", "p71", "p72", "p80", "p83"} <= ids and not {id for id in ids if id < "p7"}
+    assert store.events("", "service", 9) == []
+    assert sum(map(len, store.labels(MODEL, START))) == 24, "nothing was said about labels: they stay"
+
+
+def test_an_old_id_is_found_again_among_many_and_little_is_read_for_it(tmp_path, monkeypatch):
+    store = ParquetLogStore(tmp_path, small_segments=99)
+    for start in range(0, 30_000, 10_000):
+        store.append([prediction(i / 10, f"p{i:06}") for i in range(start, start + 10_000)])
+    read: list[int] = []
+    whole = pq.ParquetFile.read_row_groups
+
+    def counted(file: pq.ParquetFile, groups: list[int], **how: object) -> pa.Table:
+        read.append(whole(file, groups, **how).num_rows)
+        return whole(file, groups, **how)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    store.append([prediction(7, "p000007"), prediction(9_000, "p900000")])
+    assert store.sample(EVERYTHING, 1).rows == 30_001
+    assert sum(read) <= 10_000
+    store.append([prediction(9_001, "p900001")])
+    assert len(read) == 1, "what is newer than all that is stored needs no look"
+
+
+def test_full_segments_of_an_earlier_release_are_tallied_one_at_a_time(tmp_path):
+    store = ParquetLogStore(tmp_path, full_rows=1_000)
+    for start in (0, 1_200):
+        store.append([prediction(i, f"p{i:05}", latency_ms=2.0) for i in range(start, start + 1_200)])
+    before = store.rollup(EVERYTHING)
+    store.close()
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for segment in manifest["segments"]:
+        for name in ("layout", "step", "uncounted", "first_prediction_id", "last_prediction_id"):
+            del segment[name]
+        path = tmp_path / "segments" / segment["file"]
+        pq.write_table(pq.read_table(path).drop_columns(["rival_version", "request_id"]).sort_by("event_time"), path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    store = ParquetLogStore(tmp_path, full_rows=1_000)
+    assert store.rollup(EVERYTHING) == before
+    for appends in (1, 2):
+        store.append([prediction(9_000 + appends, f"q{appends}", latency_ms=2.0)])
+        tallied = [each for each in store._manifest.read().of("predictions", MODEL) if each.step]
+        assert len(tallied) == appends
+    assert store.rollup(EVERYTHING).rows == store.rollup(EVERYTHING).latency.count == before.rows + 2
+
+
+def test_a_sample_reads_one_row_group_of_each_segment_however_many_there_are(tmp_path):
+    store = ParquetLogStore(tmp_path)
+    for start in range(0, 120_000, 30_000):
+        store.append([prediction(i / 10, f"p{i:06}") for i in range(start, start + 30_000)])
+    stretch = Stretch(MODEL, Cursor.before(START), Cursor.before(START + timedelta(hours=3)), 1)
+    view = store._reader.view()
+    assert counting.count(view, stretch) == 108_000
+    sql = stretch.query(queries.SAMPLE, queries.BELOW)
+    values = stretch.values | {"bound": key_at(bound_for(500, 108_000)), "k": 500}
+    plan = view.ask("EXPLAIN ANALYZE " + sql, "predictions", stretch.segments(view), values)["explain_value"][0].as_py()
+    read, all_groups = re.search(r"Row Groups Scanned: (\d+) / (\d+)", plan).groups()
+    assert (int(read), int(all_groups)) == (4, 16)
 
 
 def test_a_store_that_cannot_be_written_says_try_again(tmp_path):
