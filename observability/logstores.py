@@ -16,4 +16,5 @@ def open_log_store(folder: Path, settings: Settings) -> LogStore:
         return ElasticLogStore.connect(settings)
     from observability.embedded.store import ParquetLogStore
 
-    return ParquetLogStore(folder)
+    kept = {"predictions": settings.retention, "labels": settings.retention, "service": settings.service_retention}
+    return ParquetLogStore(folder, retention=kept)
