@@ -20,6 +20,7 @@ class AlertName(StrEnum):
     ERROR_METRIC_BEYOND_BOUND = "ErrorMetricBeyondBound"
     RETRAINING_FAILED = "RetrainingFailed"
     RETRAINING_REJECTED = "RetrainingRejected"
+    GATE_STUCK = "GateStuck"
     APPROVAL_WAITING = "ApprovalWaiting"
     ROLLOUT_ABORTED = "RolloutAborted"
     ROLLED_BACK = "RolledBack"
@@ -44,6 +45,7 @@ class Patience:
 
     rollout_stuck: timedelta = timedelta(minutes=10)
     run_stuck: timedelta = timedelta(minutes=10)
+    gate_stuck: timedelta = timedelta(minutes=10)
     no_instance: timedelta = timedelta(minutes=1)
     #: None where the clock is a replay's, which jumps
     monitor: timedelta | None = timedelta(minutes=15)
@@ -112,6 +114,15 @@ class Unstarted:
 
 
 @dataclass(frozen=True)
+class Unjudged:
+    """A version that its gate should have judged by now, and nothing is before it."""
+
+    version: int
+    #: on the machine's clock
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Challenger:
     """The newest version, where a person should know of it."""
 
@@ -163,6 +174,7 @@ class AlertFacts:
     frozen: str | None = None
     last_run: LastRun | None = None
     unstarted: Unstarted | None = None
+    unjudged: Unjudged | None = None
     challenger: Challenger | None = None
     rollout: RolloutStands | None = None
     #: since when, on the machine's clock, no live instance has the version in production; None where one has
@@ -174,6 +186,17 @@ class AlertFacts:
     ticking: Ticking | None = None
     #: alerts of the model that are there already
     told: frozenset[str] = frozenset()
+
+    @property
+    def gate_is_stuck(self) -> bool:
+        """Whether a version has waited for its gate for too long."""
+        waits = self.unjudged
+        return waits is not None and self.late(AlertName.GATE_STUCK, waits.since, self.patience.gate_stuck)
+
+    @property
+    def answered_by(self) -> str | None:
+        """The retraining in progress, where it makes progress."""
+        return None if self.gate_is_stuck else self.retraining
 
     def late(self, name: AlertName, since: datetime, allowed: timedelta) -> bool:
         """Whether something has taken too long since an instant on the machine's clock."""

@@ -87,7 +87,7 @@ def _drift(facts: AlertFacts) -> Iterator[Holding]:
             summary = f"{facts.model}: the data of version {facts.version} drifted, says rule {said.rule}"
             yield Holding(
                 AlertName.DRIFT_DETECTED, summary, _answered(facts, said), {"rule": said.rule},
-                facts.retraining,
+                facts.answered_by,
             )  # fmt: skip
 
 
@@ -97,13 +97,13 @@ def _error(facts: AlertFacts) -> Iterator[Holding]:
             summary = f"{facts.model}: an error metric of version {facts.version} is beyond its bound, says {said.rule}"
             yield Holding(
                 AlertName.ERROR_METRIC_BEYOND_BOUND, summary, _answered(facts, said), {"rule": said.rule},
-                facts.retraining,
+                facts.answered_by,
             )  # fmt: skip
 
 
 def _answered(facts: AlertFacts, said: RuleSaid) -> str:
-    if facts.retraining is not None:
-        return f"{said.detail}. A retraining is in progress: {facts.retraining}."
+    if facts.answered_by is not None:
+        return f"{said.detail}. A retraining is in progress: {facts.answered_by}."
     if facts.frozen is not None:
         return f"{said.detail}. A version that was made since goes no further: {facts.frozen}."
     if said.reason.startswith("RETRAIN"):
@@ -129,6 +129,18 @@ def _rejected(facts: AlertFacts) -> Iterator[Holding]:
         yield Holding(
             AlertName.RETRAINING_REJECTED, f"{facts.model}: {said}", f"{challenger.turned_down}. {_goes_on(facts)}.",
             {"version": str(challenger.version)},
+        )  # fmt: skip
+
+
+def _unjudged(facts: AlertFacts) -> Iterator[Holding]:
+    waits = facts.unjudged
+    if waits is not None and facts.gate_is_stuck:
+        yield Holding(
+            AlertName.GATE_STUCK, f"{facts.model}: the gate does not judge version {waits.version}",
+            f"It was made at {waits.since.isoformat(timespec='seconds')}, and each attempt to judge it fails, as the log"
+            f" of the control plane says. It is tried at every tick; no rule of the model fires meanwhile."
+            f" {_goes_on(facts)}.",
+            {"version": str(waits.version)},
         )  # fmt: skip
 
 
@@ -224,6 +236,6 @@ def _behind(facts: AlertFacts) -> Iterator[Holding]:
 
 
 CHECKS: Final[tuple[Callable[[AlertFacts], Iterator[Holding]], ...]] = (
-    _drift, _error, _failed, _rejected, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget, _not_started,
+    _drift, _error, _failed, _rejected, _unjudged, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget, _not_started,
     _behind,
 )  # fmt: skip

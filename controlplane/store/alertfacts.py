@@ -18,9 +18,10 @@ from controlplane.alertfacts import (
     RolloutStands,
     RuleSaid,
     Ticking,
+    Unjudged,
     Unstarted,
 )
-from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, RunState, VersionState
+from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, ROLLOUT_TRANSITIONS, RolloutState, RunState, VersionState
 from controlplane.store.questions import part
 from controlplane.store.reading import table_of
 from controlplane.store.rollouts import PRODUCTION, frozen_by
@@ -58,7 +59,7 @@ def read_alert_facts(
     version, since = session.exec(in_production).first() or (None, None)
     newest = select(Version).where(Version.model == model.id).order_by(col(Version.number).desc())
     last = session.exec(newest.limit(1)).first()
-    frozen = _frozen(session, last, now)
+    frozen, rollout = _frozen(session, last, now), _rollout(session, model.id)
     return AlertFacts(
         model=model.id,
         wall=wall,
@@ -70,8 +71,9 @@ def read_alert_facts(
         frozen=frozen,
         last_run=_last_run(session, model.id),
         unstarted=_unstarted(session, model.id),
+        unjudged=_unjudged(last, rollout),
         challenger=_challenger(session, last),
-        rollout=_rollout(session, model.id),
+        rollout=rollout,
         unserved_since=unserved_since if version is not None else None,
         monitored_at=_monitored_at(session, model.id, version, since),
         patience=patience,
@@ -177,6 +179,14 @@ def _last_run(session: Session, model: str) -> LastRun | None:
         return None
     key, state, code, message = run
     return LastRun(key, state is RunState.FAILED, code or "", message or "")
+
+
+def _unjudged(last: Version | None, rollout: RolloutStands | None) -> Unjudged | None:
+    """A candidate waits while another version is on its way, and for nothing else."""
+    waits = rollout is not None and ROLLOUT_TRANSITIONS[rollout.state] and rollout.state is not RolloutState.WATCHING
+    if last is None or last.state is not VersionState.CANDIDATE or waits:
+        return None
+    return Unjudged(last.number, last.recorded_at)
 
 
 def _challenger(session: Session, last: Version | None) -> Challenger | None:

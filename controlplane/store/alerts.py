@@ -13,11 +13,11 @@ from controlplane.access.acts import Act
 from controlplane.alertfacts import AlertFacts, AlertName, Patience, Ticking
 from controlplane.alerts import Holding, holding, labels_of, outbox_holding
 from controlplane.errors import Conflict, NotFound, Refused
-from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, RunState, advance
+from controlplane.lifecycle import ALERT_TRANSITIONS, AlertState, RolloutState, RunState, VersionState, advance
 from controlplane.promotion.rollout import StepReason
 from controlplane.store.alertfacts import read_alert_facts
 from controlplane.store.notifications import Notifications, told
-from controlplane.store.rollouts import PRODUCTION, lock
+from controlplane.store.rollouts import ON_THEIR_WAY, PRODUCTION, lock
 from controlplane.store.runs import UNDER_WAY
 from controlplane.tables import Alert, Model, Observation, OutboxEntry, Rollout, TrainingRun, Version
 from controlplane.tables.columns import EPOCH
@@ -209,6 +209,7 @@ class Alerts(Notifications):
             for name, late, long_enough in (
                 (AlertName.ROLLOUT_STUCK, set(session.exec(loading)), wall - since > patience.rollout_stuck),
                 (AlertName.RUN_STUCK, set(session.exec(asked)), wall - since > patience.run_stuck),
+                (AlertName.GATE_STUCK, _unjudged(session, wall, patience), wall - since > patience.gate_stuck),
                 (
                     AlertName.MONITOR_BEHIND, _unwatched(session, now, patience),
                     patience.monitor is not None and now - now_since > patience.monitor,
@@ -264,6 +265,17 @@ def _unwatched(session: Session, now: datetime, patience: Patience) -> set[str]:
     before = now - patience.monitor
     came = or_(col(Version.promoted_at).is_(None), col(Version.promoted_at) < before)
     return set(session.exec(seen.where(PRODUCTION, Observation.observed_at < before, came)))
+
+
+def _unjudged(session: Session, wall: datetime, patience: Patience) -> set[str]:
+    """The models with a candidate that has waited for its gate, and for no other version, for too long."""
+    ahead = select(Rollout.model).where(
+        col(Rollout.ended_at).is_(None), Rollout.state != RolloutState.WATCHING, Rollout.model == Version.model
+    )  # fmt: skip
+    waits = select(Version.model).where(
+        ON_THEIR_WAY, Version.state == VersionState.CANDIDATE, Version.recorded_at < wall - patience.gate_stuck
+    )  # fmt: skip
+    return set(session.exec(waits.where(~ahead.exists())))
 
 
 def _told_of(session: Session, name: AlertName) -> set[str]:

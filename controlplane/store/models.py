@@ -199,10 +199,15 @@ def _declared(model: Model) -> Json:
 
 
 def _new_schedules(model: Model, spec: ModelSpec) -> list[str]:
-    """The schedule rules that the model does not have yet, or has with another plan."""
-    known = {_plan(rule) for rule in model.spec.get("rules", ())}
+    """The schedule rules that the model does not have yet, or has with another plan, or had as a dry run only: what was
+    due while a rule did nothing is not made up for.
+    """
+    known = {_plan(rule): rule.get("dry_run", False) for rule in model.spec.get("rules", ())}
     declared = [rule.model_dump(mode="json") for rule in spec.rules if isinstance(rule, ScheduleRule)]
-    return [rule["name"] for rule in declared if _plan(rule) not in known]
+    return [
+        rule["name"] for rule in declared
+        if _plan(rule) not in known or (known[_plan(rule)] and not rule["dry_run"])
+    ]  # fmt: skip
 
 
 def _plan(rule: Json) -> tuple[str | None, ...]:

@@ -16,7 +16,7 @@ from controlplane.store.database import Database
 from controlplane.store.holds import ROLLOUT, in_force
 from controlplane.store.order import id_after, last_rollout
 from controlplane.tables import Comparison, Hold, Json, Model, Rollout, Version
-from controlplane.tables.versions import IN_PRODUCTION
+from controlplane.tables.versions import BEFORE_PRODUCTION, IN_PRODUCTION
 
 #: what a version becomes when its rollout does this, where it does not change hands with the champion
 _WITH_IT: Final = {
@@ -26,6 +26,7 @@ _WITH_IT: Final = {
 }
 #: word for word as in the partial index, so that a model's versions of the past cost nothing
 PRODUCTION: Final = text(f"versions.{IN_PRODUCTION}")
+ON_THEIR_WAY: Final = text(f"versions.{BEFORE_PRODUCTION}")
 #: so much may the machines' clocks of several replicas differ
 APART: Final = timedelta(minutes=1)
 _ENDS: Final = frozenset(state for state, nexts in ROLLOUT_TRANSITIONS.items() if not nexts)

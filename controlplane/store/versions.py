@@ -26,6 +26,7 @@ from controlplane.promotion.gate import GateVerdict
 from controlplane.promotion.rejection import Rejection
 from controlplane.promotion.rollout import FailedLoad, Step, StepReason, Waiting, observe_fleet, promotion, waits_for
 from controlplane.store.rollouts import (
+    ON_THEIR_WAY,
     Rollouts,
     frozen_by,
     in_production,
@@ -36,13 +37,12 @@ from controlplane.store.rollouts import (
     under_way,
 )
 from controlplane.tables import GateRecord, Instance, Json, Rollout, TrainingRun, Version
-from controlplane.tables.versions import BEFORE_PRODUCTION, LOADED
+from controlplane.tables.versions import LOADED
 from observability.ids import new_id
 from pipeline.contract.promotionspec import RolloutPlan
 from pipeline.contract.training import TrainingRequest
 
 #: word for word as in the partial indexes, so that the versions of the past cost nothing
-_ON_THEIR_WAY: Final = text(f"versions.{BEFORE_PRODUCTION}")
 _DEPLOYED: Final = text(f"versions.{LOADED}")
 #: an instance that was silent for so long is not waited for
 SILENCE: Final = timedelta(seconds=15)
@@ -84,7 +84,7 @@ class Versions(Rollouts):
     def on_their_way(self, model_id: str | None = None) -> Sequence[Version]:
         """Candidates and staged versions, of one model or of all."""
         with self._reading() as session:
-            query = select(Version).where(_ON_THEIR_WAY)
+            query = select(Version).where(ON_THEIR_WAY)
             if model_id is not None:
                 query = query.where(Version.model == model_id)
             return session.exec(query.order_by(col(Version.id))).all()

@@ -10,7 +10,7 @@ import pytest
 from controlplane.access.acts import Act
 from controlplane.alertfacts import Patience
 from controlplane.errors import Conflict, Refused
-from controlplane.lifecycle import AlertState
+from controlplane.lifecycle import AlertState, VersionState
 from controlplane.loop.alerting import reconcile_alerts
 from controlplane.loop.triggers import apply_rules
 from controlplane.rules.facts import Decision, Reason
@@ -305,6 +305,27 @@ def test_a_frozen_rollout_is_not_said_to_wait_for_an_instance(world):
         world.load_staged()
         work.tick()
     assert world.store.rollout_of(MODEL).reason == "STAY_FROZEN" and states(world) == {}
+
+
+def test_a_version_that_its_gate_cannot_judge_is_told_and_keeps_no_alert_quiet(world, monkeypatch):
+    in_service(world)
+    world.clock.advance(timedelta(days=2))
+    world.finish(world.ask().key, world.made())
+    world.window(1, 0, drifted_share=0.9)
+    work = world.reconciler(wall=world.wall)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.blobs, "get", full)
+        for _ in range(2 * 11):
+            assert waiting(world) == []
+            work.tick()
+            world.wall.advance(timedelta(seconds=30))
+            world.store.report_instance("serving-1", [loaded(world)], [])
+        work.tick()
+        assert sorted(waiting(world)) == [("DriftDetected", "firing", 1), ("GateStuck", "firing", 1)]
+
+    work.tick()
+    work.tick()
+    assert world.store.version(MODEL, 2).state is VersionState.STAGING and "GateStuck" not in states(world)
 
 
 def test_events_that_do_not_reach_the_spool_are_told_for_the_installation(world):

@@ -14,7 +14,7 @@ from controlplane.store import Store, open_engine
 from controlplane.tables import TrainingRun
 from observability.clock import SystemClock
 from pipeline.contract.training import Failure, TrainingReport
-from tests.controlplane_world import DRIFT, MODEL, START, Crash, FakeClock, World, crash_at, spec
+from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, Crash, FakeClock, World, crash_at, spec
 
 ACT = Act(actor="ann", token_id="t1", via="api", request_id="r1", why="why")
 DAY = timedelta(days=1)
@@ -179,6 +179,24 @@ def test_a_run_that_is_asked_for_during_a_rollback_is_to_replace_the_version_tha
     run = world.ask()
 
     assert (run.parent, run.request["champion"]) == (1, world.store.production(MODEL).manifest)
+
+
+@pytest.mark.parametrize("plan", [{"cron": "30 2 1 * *"}, {"every": "4w"}])
+def test_a_schedule_that_was_a_dry_run_does_not_make_up_for_what_was_due_then(tmp_path, database_url, plan):
+    rule = {"name": "monthly", "kind": "schedule", **plan}
+    world = World(tmp_path, spec([rule | {"dry_run": True}]), database_url)
+    world.to_production()
+    world.clock.advance(32 * DAY)
+    world.tick()
+    assert world.reasons("monthly")[-1] == "WAIT_DRY_RUN"
+    world.clock.advance(10 * DAY)
+    world.store.apply_model(spec([rule]), RECIPE, world.clock.now())
+    world.tick()
+    assert world.reasons("monthly")[-1] == "WAIT_NOT_DUE" and world.store.active_run(MODEL) is None
+
+    world.clock.advance(32 * DAY)
+    world.tick()
+    assert world.reasons("monthly")[-1] == "RETRAIN_DUE"
 
 
 def test_a_promotion_of_a_clock_that_was_ahead_blinds_no_rule(world):

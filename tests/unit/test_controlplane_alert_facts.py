@@ -21,6 +21,7 @@ from controlplane.alertfacts import (
     Patience,
     RolloutStands,
     RuleSaid,
+    Unjudged,
     Unstarted,
 )
 from controlplane.alerts import Holding, holding, labels_of, outbox_holding
@@ -55,6 +56,7 @@ RAISED = {
     AlertName.ERROR_METRIC_BEYOND_BOUND: replace(FACTS, windows=(OFF,)),
     AlertName.RETRAINING_FAILED: replace(FACTS, last_run=LastRun("k", True, "parity", "they differ")),
     AlertName.RETRAINING_REJECTED: replace(FACTS, challenger=Challenger(4, turned_down="not shown to be better")),
+    AlertName.GATE_STUCK: replace(FACTS, unjudged=Unjudged(4, LONG_AGO)),
     AlertName.APPROVAL_WAITING: replace(FACTS, challenger=Challenger(4, awaits_approval=True)),
     AlertName.ROLLOUT_ABORTED: replace(FACTS, rollout=rollout(RolloutState.ABORTED)),
     AlertName.ROLLED_BACK: replace(FACTS, rollout=rollout(RolloutState.ROLLED_BACK)),
@@ -128,6 +130,14 @@ def test_a_retraining_in_progress_inhibits_what_it_answers_and_nothing_else():
     assert {each.name.value: each.inhibited_by for each in holding(facts)} == {
         "DriftDetected": "run x is asked", "ErrorMetricBeyondBound": "run x is asked", "RetrainingFailed": None,
     }  # fmt: skip
+
+
+def test_a_version_that_its_gate_does_not_judge_answers_nothing_any_more():
+    facts = replace(FACTS, windows=(DRIFTED,), retraining="version 4 is candidate", unjudged=Unjudged(4, START))
+    assert [each.inhibited_by for each in holding(facts)] == ["version 4 is candidate"]
+
+    found = holding(replace(facts, unjudged=Unjudged(4, LONG_AGO)))
+    assert {each.name.value: each.inhibited_by for each in found} == {"DriftDetected": None, "GateStuck": None}
 
 
 def test_the_same_thing_has_the_same_fingerprint_and_other_words_do_not_change_it():
