@@ -137,9 +137,8 @@ def _unjudged(facts: AlertFacts) -> Iterator[Holding]:
     if waits is not None and facts.gate_is_stuck:
         yield Holding(
             AlertName.GATE_STUCK, f"{facts.model}: the gate does not judge version {waits.version}",
-            f"It was made at {waits.since.isoformat(timespec='seconds')}, and each attempt to judge it fails, as the log"
-            f" of the control plane says. It is tried at every tick; no rule of the model fires meanwhile."
-            f" {_goes_on(facts)}.",
+            f"It has waited since {waits.since.isoformat(timespec='seconds')}, and is tried at every tick: the log of the"
+            f" control plane says what fails. No rule of the model fires meanwhile. {_goes_on(facts)}.",
             {"version": str(waits.version)},
         )  # fmt: skip
 
@@ -236,6 +235,6 @@ def _behind(facts: AlertFacts) -> Iterator[Holding]:
 
 
 CHECKS: Final[tuple[Callable[[AlertFacts], Iterator[Holding]], ...]] = (
-    _drift, _error, _failed, _rejected, _unjudged, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget, _not_started,
-    _behind,
+    _drift, _error, _failed, _rejected, _unjudged, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget,
+    _not_started, _behind,
 )  # fmt: skip
