@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from observability.ports import LogStore
@@ -15,6 +16,11 @@ def open_log_store(folder: Path, settings: Settings) -> LogStore:
 
         return ElasticLogStore.connect(settings)
     from observability.embedded.store import ParquetLogStore
+    from observability.embedded.tables import TableName
 
-    kept = {"predictions": settings.retention, "labels": settings.retention, "service": settings.service_retention}
+    kept: dict[TableName, timedelta] = {
+        "predictions": settings.retention,
+        "labels": settings.retention,
+        "service": settings.service_retention,
+    }
     return ParquetLogStore(folder, retention=kept)
