@@ -170,16 +170,18 @@ class World:
         assert version is not None and version.run_key == run.key
         return version
 
-    def window(self, version: int, number: int, monitor: str = "weekly", **verdict: Any) -> ScoredWindow:
+    def window(
+        self, version: int, number: int, monitor: str = "weekly", segment: str = "", **verdict: Any
+    ) -> ScoredWindow:
         """A window that the monitor has cut and scored."""
         start = self.clock.now() + timedelta(hours=number)
         window = Window(
             model=MODEL, version=version, monitor=monitor, after=Cursor.before(start),
-            until=Cursor.before(start + timedelta(hours=1)), spec_digest="s",
+            until=Cursor.before(start + timedelta(hours=1)), spec_digest="s", segment=segment,
         )  # fmt: skip
         told = {"drifted_share": 0.0, "features": {}, "error": None} | verdict
         self.store.record_window(window, 100, 0, told, start + timedelta(days=1), self.clock.now())
-        return next(row for row in self.store.windows(MODEL, 1000) if row.id == window.id)
+        return next(row for row in self.store.windows(MODEL, 1000, segment=segment) if row.id == window.id)
 
     def reasons(self, rule: str) -> list[str]:
         """What the rule decided, oldest first."""

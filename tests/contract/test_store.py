@@ -164,6 +164,23 @@ def test_each_new_score_of_a_window_counts(world):
     assert world.store.windows(MODEL)[0].revision == 1 + CALLERS
 
 
+def test_what_is_late_is_counted_once_whoever_counts_it_and_never_less_than_before(world):
+    for segment in ("", "place=x"):
+        cut = window().model_copy(update={"segment": segment})
+        world.store.record_window(cut, 9, 0, {}, START, START)
+        world.store.rescore_window(cut.id, 20, {}, True, START, 3, START)
+        at_once(world, lambda store, n, id=cut.id: store.count_late(id, 24, 5, None))
+        world.store.count_late(cut.id, 22, 4, None)
+        world.store.rescore_window(cut.id, 26, {}, True, START + timedelta(days=1), 5)
+
+    row = world.store.windows(MODEL)[0]
+    assert (row.late_rows, row.late_labels, row.settled_labels, row.labelled) == (5, 6, 20, 26)
+    assert (row.error_at, row.revision) == (START, 3), "it was settled when it was settled first"
+    assert [(each.monitor, each.predictions, each.labels) for each in world.store.late_events()] == [
+        (row.monitor, 5, 6)
+    ], "what is late for a segment is late for the whole window"
+
+
 def test_an_instance_may_report_through_every_replica_at_once(world):
     at_once(world, lambda store, n: store.report_instance("serving-1", [{"n": n}], []))
     with world.store._reading() as session:

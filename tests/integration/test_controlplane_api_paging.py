@@ -58,6 +58,20 @@ def test_windows_that_end_at_the_same_instant_are_all_listed(client, world):
     assert len({row["id"] for row in rows}) == len(rows) == 10
 
 
+def test_windows_are_listed_with_their_segments_or_one_segment_or_whole_ones_only(client, world):
+    version = world.to_production().number
+    whole, part = (world.window(version, 1, segment=segment).id for segment in ("", "place=x"))
+
+    def listed(query: str) -> list[tuple[str, str]]:
+        rows = walk(client, f"{PATH}/windows{query}", "windows")
+        return sorted((row["segment"], row["id"]) for row in rows)
+
+    assert listed("") == [("", whole), ("place=x", part)]
+    assert listed("?segment=") == [("", whole)]
+    assert listed("?segment=place%3Dx") == [("place=x", part)]
+    assert listed("?segment=place%3Dy") == []
+
+
 def test_models_are_paged_by_name_and_filtered_by_team_and_state(client, world):
     for number in range(9):
         world.store.apply_model(spec(model=f"default/m{number}", team="a" if number % 2 else "b"), RECIPE, START)
@@ -157,7 +171,7 @@ def test_a_page_of_models_takes_as_many_queries_as_one_model_and_reads_no_recipe
 
 PAGES = [
     "/api/v1/models", "/api/v1/models?state=serving", PATH, f"{PATH}/versions", f"{PATH}/windows",
-    f"{PATH}/windows?monitor=weekly", f"{PATH}/decisions", f"{PATH}/decisions?rule=drifted",
+    f"{PATH}/windows?monitor=weekly", f"{PATH}/windows?segment=", f"{PATH}/decisions", f"{PATH}/decisions?rule=drifted",
     f"{PATH}/decisions?since=2021-01-01T00:00:00Z", f"{PATH}/firings", f"{PATH}/runs", f"{PATH}/rollouts",
 ]  # fmt: skip
 

@@ -60,6 +60,27 @@ def test_a_rule_tried_over_its_own_past_would_have_fired_exactly_when_it_did(tmp
     assert trial.complete
 
 
+def test_a_rule_of_a_segment_is_tried_over_that_segment_and_any_other_over_whole_windows(tmp_path):
+    segments = [{"feature": "place", "values": ["x", "y"]}]
+    world = World(tmp_path, spec([DRIFT], monitors=[WEEKLY | {"segments": segments}]))
+    version = world.to_production()
+    world.clock.advance(HOUR)
+    whole = world.window(version.number, 0, drifted_share=0.0)
+    drifted = world.window(version.number, 0, segment="place=x", drifted_share=1.0)
+    world.window(version.number, 0, segment="place=y", drifted_share=0.0)
+    world.clock.advance(HOUR)
+    world.tick()
+
+    assert world.store.active_run(MODEL) is None, "the rule looks at whole windows"
+    assert {each.cause for each in world.store.decisions(MODEL)} >= {whole.id}
+    for segment, fires in ((None, []), ("place=x", [drifted.id]), ("place=y", [])):
+        trial = try_rule(world.store, MODEL, DRIFT | {"segment": segment}, START, world.clock.now())
+        assert [each.cause for each in trial.would_fire] == fires
+        assert trial.windows == 1
+    with pytest.raises(SpecRefused, match="no segment 'place=z'"):
+        try_rule(world.store, MODEL, DRIFT | {"segment": "place=z"}, START, world.clock.now())
+
+
 def test_a_cooldown_tried_first_shows_what_it_would_keep_back_and_save(tmp_path):
     world = World(tmp_path, spec([DRIFT]))
     live(world, 40, random.Random(5))

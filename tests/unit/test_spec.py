@@ -61,6 +61,28 @@ def test_a_good_spec_is_read_and_its_digest_does_not_depend_on_layout():
         ),
         ("monitors:", "gate: {slices: [{feature: size}]}\nmonitors:", "gate.slices: there is no feature size"),
         ('cron: "0 6 1 * *"', 'cron: "0 6 1 * *", every: 1d', "give either cron or every"),
+        ("every: 7d}}", "every: 7d}, lateness: -1h}", "model.yaml:15: monitors.0.lateness: "),
+        (
+            "every: 7d}}",
+            "every: 7d}, segments: [{feature: spend, values: [a]}]}",
+            "monitor weekly: segments: spend is numeric, not categorical",
+        ),
+        (
+            "every: 7d}}",
+            "every: 7d}, segments: [{feature: plan, values: [a, b]}, {feature: plan, values: [a]}]}",
+            "segments: declared twice: plan=a",
+        ),
+        (
+            "every: 7d}}",
+            "every: 7d}, reference: {kind: seasonal, period: 1d}}",
+            "reference.period: a season that is shorter than a window would hold a part of it",
+        ),
+        (
+            "every: 7d}}",
+            "every: 7d}, reference: {kind: trailing, length: 0s}}",
+            "model.yaml:15: monitors.0.reference",
+        ),
+        ("drifted_share: 0.5", "drifted_share: 0.5, segment: plan=a", "weekly has no segment 'plan=a': it has none"),
         ("task: binary", "task: [binary", "model.yaml:3: not YAML"),
     ],
 )
@@ -68,6 +90,15 @@ def test_an_error_names_the_file_the_line_and_the_field(old, new, where):
     found = problems(GOOD.replace(old, new))
 
     assert any(where in problem for problem in found), found
+
+
+def test_a_rule_may_name_a_segment_of_its_monitor_and_a_wrong_one_is_told_those_that_there_are():
+    segments = "every: 7d}, segments: [{feature: plan, values: [a, b]}]}"
+    with_rule = GOOD.replace("every: 7d}}", segments).replace(
+        "drifted_share: 0.5", "drifted_share: 0.5, segment: plan=b"
+    )
+    assert parse_spec(with_rule, "a").rules[0].segment == "plan=b"
+    assert "it has plan=a, plan=b" in problems(with_rule.replace("segment: plan=b", "segment: plan=c"))[0]
 
 
 def test_every_problem_is_told_at_once():
