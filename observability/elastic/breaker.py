@@ -12,7 +12,6 @@ from observability.ports import LogStoreUnavailable
 
 #: failures in a row after which calls are refused at once
 _FAILURES: Final = 3
-_FIRST_REST_SECONDS: Final = 1.0
 _LONGEST_REST_SECONDS: Final = 15.0
 
 
@@ -22,8 +21,13 @@ class Breaker:
     The while doubles from one second to fifteen, with jitter, so that many callers do not come back together.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random) -> None:
-        self._clock, self._draw = clock, draw
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+        rest_seconds: float = 1.0,
+    ) -> None:
+        self._clock, self._draw, self._rest_seconds = clock, draw, rest_seconds
         self._failures = 0
         self._closed_until = 0.0
         self._last: LogStoreUnavailable | None = None
@@ -33,17 +37,15 @@ class Breaker:
         """Call inside. Raises LogStoreUnavailable at once while the last calls are too fresh in memory."""
         rest = self._closed_until - self._clock()
         if rest > 0:
-            last = (
-                f"left alone for another {rest:.1f} s after {self._failures} failures in a row; the last: {self._last}"
-            )
-            raise LogStoreUnavailable(last) from self._last
+            said = f"left alone for another {rest:.1f} s after {self._failures} failures in a row"
+            raise LogStoreUnavailable(f"{said}; the last: {self._last}") from self._last
         try:
             yield
         except LogStoreUnavailable as error:
             self._failures += 1
             self._last = error
             if self._failures >= _FAILURES:
-                rest = min(_FIRST_REST_SECONDS * 2.0 ** (self._failures - _FAILURES), _LONGEST_REST_SECONDS)
+                rest = min(self._rest_seconds * 2.0 ** (self._failures - _FAILURES), _LONGEST_REST_SECONDS)
                 self._closed_until = self._clock() + rest * (0.5 + self._draw() / 2)
             raise
         self._failures, self._closed_until, self._last = 0, 0.0, None

@@ -33,11 +33,17 @@ def bulk(client: Elasticsearch, elasticsearch: Elastic):
 
 @pytest.fixture
 def through_proxy(client: Elasticsearch, elasticsearch: Elastic, faulty_proxy: FaultyProxy):
-    """A writer whose calls may take two seconds, with the faulty proxy in between."""
-    settings = elasticsearch.settings(elasticsearch_urls=(faulty_proxy.url,), elasticsearch_timeout="2s")
-    bulk = Bulk(connect(settings), elasticsearch.namespace, patience_seconds=5)
-    yield bulk
-    bulk.close()
+    """Makes a writer with the faulty proxy in between, whose calls may take so long."""
+    made = []
+
+    def make(timeout: str = "60s", **how: object) -> Bulk:
+        settings = elasticsearch.settings(elasticsearch_urls=(faulty_proxy.url,), elasticsearch_timeout=timeout)
+        made.append(Bulk(connect(settings), elasticsearch.namespace, **how))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 def stored(elasticsearch: Elastic, kind: str = "prediction") -> list[str]:
@@ -92,9 +98,9 @@ def test_what_a_lost_answer_had_stored_is_found_again_across_a_rollover(
     events = predictions(20)
     faulty_proxy.next(Fault.TIMEOUT_AFTER)
     with pytest.raises(LogStoreUnavailable, match="unknown"):
-        through_proxy.append(events, fresh=True)
+        through_proxy("2s").append(events, fresh=True)
     client.indices.rollover(alias=streams.stream_of("prediction", elasticsearch.namespace))
-    assert through_proxy.append(events) == []
+    assert through_proxy().append(events) == []
     assert stored(elasticsearch) == ids(events)
 
 
@@ -105,9 +111,9 @@ def test_a_call_of_unknown_outcome_is_told_and_a_second_one_stores_each_event_on
     events = predictions(20)
     faulty_proxy.next(fault)
     with pytest.raises(LogStoreUnavailable):
-        through_proxy.append(events, fresh=True)
+        through_proxy("2s").append(events, fresh=True)
     assert faulty_proxy.calls == 1
-    assert through_proxy.append(events) == []
+    assert through_proxy().append(events) == []
     assert stored(elasticsearch) == ids(events)
 
 
@@ -117,32 +123,30 @@ def test_what_a_busy_cluster_turns_away_is_offered_again_and_nothing_else(
 ):
     events = predictions(40)
     faulty_proxy.next(fault, fault)
-    assert through_proxy.append(events, fresh=True) == []
+    assert through_proxy().append(events, fresh=True) == []
     assert faulty_proxy.calls >= 3
     assert stored(elasticsearch) == ids(events)
 
 
-def test_a_cluster_that_stays_busy_is_told_when_patience_ends(client, elasticsearch, faulty_proxy):
-    settings = elasticsearch.settings(elasticsearch_urls=(faulty_proxy.url,))
-    bulk = Bulk(connect(settings), elasticsearch.namespace, patience_seconds=0.5)
+def test_a_cluster_that_stays_busy_is_told_when_patience_ends(through_proxy, elasticsearch, faulty_proxy):
+    bulk = through_proxy(patience_seconds=0.5)
     faulty_proxy.plan(lambda: Fault.BUSY_ITEMS)
     with pytest.raises(LogStoreUnavailable, match=r"turns .* documents away .*429"):
         bulk.append(predictions(200), fresh=True)
     faulty_proxy.plan(None)
     assert bulk.append(predictions(200)) == []
     assert stored(elasticsearch) == ids(predictions(200))
-    bulk.close()
 
 
 def test_any_sequence_of_faults_ends_with_each_event_stored_once(through_proxy, elasticsearch, faulty_proxy):
     faulty_proxy.at_random(dict.fromkeys(set(Fault) - {Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER}, 0.15))
-    through_proxy._breaker = Breaker(clock=lambda: 0.0, draw=lambda: -1.0)  # rests for nothing: the test has no time
+    bulk = through_proxy(breaker=Breaker(rest_seconds=0.0))
     events, refusals = predictions(1_200), []
     for start in range(0, len(events), 100):
         fresh = True
         while True:
             try:
-                refusals += through_proxy.append(events[start : start + 100], fresh=fresh)
+                refusals += bulk.append(events[start : start + 100], fresh=fresh)
                 break
             except LogStoreUnavailable:
                 fresh = False
@@ -169,14 +173,12 @@ def test_a_document_that_cannot_be_stored_is_refused_with_its_reason_and_hinders
     assert stored(elasticsearch) == ["good", "good too"]
 
 
-def test_large_batches_go_in_bounded_calls_and_lose_nothing(client, elasticsearch, faulty_proxy):
-    settings = elasticsearch.settings(elasticsearch_urls=(faulty_proxy.url,))
-    bulk = Bulk(connect(settings), elasticsearch.namespace)
+def test_large_batches_go_in_bounded_calls_and_lose_nothing(through_proxy, elasticsearch, faulty_proxy):
+    bulk = through_proxy()
     events = [prediction(n, f"p{n:05}", raw={"text": "x" * 4_000}) for n in range(3_000)]
     assert bulk.append(events, [line_of(event) for event in events], fresh=True) == []
     assert faulty_proxy.calls >= 3
     assert len(stored(elasticsearch)) == 3_000
-    bulk.close()
 
 
 def test_a_value_that_no_index_holds_is_kept_all_the_same(bulk, elasticsearch):
@@ -197,10 +199,10 @@ def test_an_outage_is_told_and_what_was_appended_before_survives_it(bulk, elasti
     assert stored(elasticsearch) == ["p1", "p2"]
 
 
-def test_a_server_that_hangs_is_left_alone_after_three_calls(client, elasticsearch, faulty_proxy):
-    settings = elasticsearch.settings(elasticsearch_urls=(faulty_proxy.url,), elasticsearch_timeout="1s")
+def test_a_server_that_hangs_is_left_alone_after_three_calls(through_proxy, elasticsearch, faulty_proxy):
     now = [100.0]
-    bulk = Bulk(connect(settings), elasticsearch.namespace, breaker=Breaker(clock=lambda: now[0]))
+    breaker = Breaker(clock=lambda: now[0])
+    bulk = through_proxy("1s", breaker=breaker)
     faulty_proxy.plan(lambda: Fault.TIMEOUT_BEFORE)
     for _ in range(5):
         with pytest.raises(LogStoreUnavailable):
@@ -210,5 +212,5 @@ def test_a_server_that_hangs_is_left_alone_after_three_calls(client, elasticsear
     with pytest.raises(LogStoreUnavailable, match="left alone"):
         bulk.append([prediction(1, "p1")], fresh=True)
     now[0] += 1.0
-    assert bulk.append([prediction(1, "p1")]) == []
-    bulk.close()
+    assert through_proxy(breaker=breaker).append([prediction(1, "p1")]) == []
+    assert stored(elasticsearch) == ["p1"]
