@@ -108,9 +108,14 @@ def label_lines(model: str, truths: Sequence[Truth], observed: datetime) -> list
 
 
 def spool_predictions(spool: SpoolWriter, lines: Sequence[bytes]) -> int:
-    """Write the lines; say how many were refused: a prediction is answered also when it cannot be kept."""
+    """Write the lines; say how many were refused: a prediction is answered also when it cannot be kept.
+
+    That holds where the disk fails, too; the spool counts and tells what it did not take.
+    """
     try:
         spool.write(lines)
     except SpoolFull as full:
         return full.refused
+    except OSError:
+        return len(lines)
     return 0

@@ -3,7 +3,7 @@
 Errors:
 
     SpoolError
-    ├── SpoolFull     the quota or the disk is full; counted as refused
+    ├── SpoolFull     the quota is used up, or the disk but for a rest; counted as refused
     └── SpoolTaken    another living process writes (or reads) here
 
 Layout under `Home.spool`, read by the shipper, or by rsyslog, Filebeat or Logstash:
@@ -34,8 +34,11 @@ LOCK_NAME: Final = "writer.lock"
 SUFFIX: Final = ".jsonl"
 _MEBIBYTE: Final = 1 << 20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: how often the folder is measured anew when the quota seems used up: the shipper may have made room
+#: how often the folder is measured anew when the quota seems used up, for the shipper may have made room, and the disk
 _MEASURE_SECONDS: Final = 0.2
+_TELL_SECONDS: Final = 10.0
+#: what the spool leaves free of its disk: the shipper needs it to ship, and so to make room again
+RESERVE_BYTES: Final = 16 * _MEBIBYTE
 
 
 class SpoolError(RuntimeError):
@@ -74,6 +77,7 @@ class SpoolWriter:
         quota_bytes: int = 1024 * _MEBIBYTE,
         sync_every_seconds: float = 0.05,
         patience_seconds: float = 0.5,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         lock = lock_file(folder / LOCK_NAME, patience_seconds)
@@ -90,6 +94,10 @@ class SpoolWriter:
         self._size = 0
         self._used = self._measure()
         self._measured_at = time.monotonic()
+        self._reserve_bytes = reserve_bytes
+        self._free = 0
+        self._free_until = 0.0
+        self._told_until = 0.0
         self._condition = threading.Condition()
         self._dirty = False
         self._closing = False
@@ -108,7 +116,10 @@ class SpoolWriter:
         raise SpoolTaken(f"256 processes write under {root} as {name}: stop some")
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Append the lines; now they survive kill -9, and 50 ms later a power cut. Raises SpoolFull."""
+        """Append the lines; now they survive kill -9, and 50 ms later a power cut.
+
+        Raises SpoolFull, or OSError where the disk fails; what is not written is counted in `refused` either way.
+        """
         data = _encode(lines)
         with self._condition:
             self._append(data, lines)
@@ -161,7 +172,9 @@ class SpoolWriter:
             written = self._write_what_fits(data)
         except OSError as error:
             if error.errno not in _FULL:
+                self.refused += len(lines)
                 self._leave_segment()
+                self._tell(error)
                 raise
             written = 0
         whole = data.rfind(b"\n", 0, written) + 1
@@ -173,6 +186,12 @@ class SpoolWriter:
         self.written += taken
         if taken < len(lines):
             self._refuse(len(lines) - taken, "the disk is full")
+
+    def _tell(self, error: OSError) -> None:
+        """Say that the disk fails, but not with every line."""
+        if time.monotonic() >= self._told_until:
+            self._told_until = time.monotonic() + _TELL_SECONDS
+            LOG.error("the spool %s cannot be written: %s; %d lines refused so far", self.folder, error, self.refused)
 
     def _write_what_fits(self, data: bytes) -> int:
         written = os.write(self._descriptor, data)
@@ -186,6 +205,7 @@ class SpoolWriter:
         return written
 
     def _make_room(self, size: int, count: int) -> None:
+        self._leave_reserve(size, count)
         if self._used + size <= self._quota_bytes:
             return
         if time.monotonic() - self._measured_at >= _MEASURE_SECONDS:
@@ -193,6 +213,17 @@ class SpoolWriter:
             if self._used + size <= self._quota_bytes:
                 return
         self._refuse(count, f"the spool {self.folder} holds its quota of {self._quota_bytes} bytes")
+
+    def _leave_reserve(self, size: int, count: int) -> None:
+        """Never fill the disk to its end: on a full one the shipper could not note what it did, nor make room."""
+        now = time.monotonic()
+        if now >= self._free_until:
+            disk = os.statvfs(self.folder)
+            self._free, self._free_until = disk.f_bavail * disk.f_frsize, now + _MEASURE_SECONDS
+        self._free -= size
+        if self._free < self._reserve_bytes:
+            self._free += size
+            self._refuse(count, f"the disk of {self.folder} is full but for {self._reserve_bytes} bytes")
 
     def _refuse(self, count: int, reason: str) -> None:
         self.refused += count

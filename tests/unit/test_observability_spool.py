@@ -182,6 +182,19 @@ def test_a_full_disk_leaves_no_half_line_and_counts_exactly(tmp_path, monkeypatc
     assert spooled(tmp_path / "a") == lines(1, 2, 5)
 
 
+def test_the_last_of_the_disk_is_left_for_the_shipper(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "_MEASURE_SECONDS", 0)
+    disk = os.statvfs(tmp_path)
+    free = disk.f_bavail * disk.f_frsize
+    with SpoolWriter(tmp_path / "a", reserve_bytes=free + (1 << 40)) as writer:
+        with pytest.raises(SpoolFull, match="full but for"):
+            writer.write(lines(1, 2))
+        assert (writer.written, writer.refused) == (0, 2)
+        writer._reserve_bytes = free // 2
+        writer.write(lines(3))
+    assert spooled(tmp_path / "a") == lines(3)
+
+
 def test_after_a_write_error_the_next_line_starts_a_new_segment(tmp_path, monkeypatch):
     def broken(descriptor: int, data: bytes) -> int:
         raise OSError(errno.EIO, "broken")
@@ -193,6 +206,7 @@ def test_after_a_write_error_the_next_line_starts_a_new_segment(tmp_path, monkey
             with pytest.raises(OSError, match="broken"):
                 writer.write(lines(2))
         writer.write(lines(3))
+        assert (writer.written, writer.refused) == (2, 1)
     assert len(segments_of(tmp_path / "a")) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -105,6 +106,19 @@ def test_a_full_spool_says_how_many_it_refused(loaded: Loaded, tmp_path: Path) -
         lines = prediction_lines(_batch(loaded, 3), ["a", "b", "c"])
         assert spool_predictions(spool, lines) == 0
         assert spool_predictions(spool, lines) == 3
+
+
+def test_a_disk_that_fails_costs_the_line_and_not_the_answer(loaded: Loaded, tmp_path: Path, monkeypatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    with SpoolWriter(tmp_path / "spool") as spool:
+        lines = prediction_lines(_batch(loaded, 2), ["a", "b"])
+        with monkeypatch.context() as patch:
+            patch.setattr("observability.spool.writer.os.write", broken)
+            assert spool_predictions(spool, lines) == 2
+        assert spool_predictions(spool, lines) == 0
+        assert (spool.written, spool.refused) == (2, 2)
 
 
 @pytest.mark.parametrize("rows", [1, 1000])
