@@ -15,6 +15,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +28,25 @@ from tests.servers.elasticsearch import ElasticsearchServer
 from tests.servers.faulty_proxy import FaultyProxy
 
 DRAIN_BAR: Final = 300.0
-#: events, events in the outage, seconds, seconds of the outage, kills, lines in a batch
-SIZES: Final[Mapping[str, tuple[int, int, float, float, int, int]]] = {
-    "short": (18_500, 1_500, 25, 4, 40, 200),
-    "default": (18_000, 2_000, 75, 10, 150, 200),
-    "full": (880_000, 120_000, 900, 600, 500, 5_000),
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much, how long, and how many processes die."""
+
+    events: int
+    outage_events: int
+    seconds: float
+    outage_seconds: float
+    kills: int
+    batch_lines: int = 200
+    timeout_seconds: int = 1
+
+
+SIZES: Final[Mapping[str, Size]] = {
+    "short": Size(18_500, 1_500, seconds=25, outage_seconds=4, kills=40),
+    "default": Size(18_000, 2_000, seconds=75, outage_seconds=10, kills=150),
+    "full": Size(880_000, 120_000, seconds=900, outage_seconds=600, kills=500, batch_lines=5_000, timeout_seconds=5),
 }
 
 
@@ -49,11 +65,13 @@ def elasticsearch(url: str | None) -> Iterator[str]:
 
 
 def planned(folder: Path, url: str, proxy: str, size: str, seed: int) -> Plan:
-    events, outage_events, seconds, outage_seconds, kills, batch = SIZES[size]
+    asked = SIZES[size]
     return Plan(
-        folder=folder, proxy=proxy, elasticsearch=url, namespace=f"crash{time.time_ns():x}", events=events,
-        outage_events=outage_events, seconds=seconds, outage_seconds=outage_seconds, kills=kills, batch_lines=batch,
-        seed=seed,
+        folder=folder, proxy=proxy, elasticsearch=url, namespace=f"crash{time.time_ns():x}", seed=seed,
+        events=asked.events, outage_events=asked.outage_events, seconds=asked.seconds,
+        outage_seconds=asked.outage_seconds, kills=asked.kills, batch_lines=asked.batch_lines,
+        timeout=timedelta(seconds=asked.timeout_seconds),
+        segment_bytes=150_000 if asked.batch_lines < 1_000 else 2_000_000,
     )  # fmt: skip
 
 
@@ -79,11 +97,11 @@ def played(url: str, size: str, seed: int, keep: Path | None) -> dict[str, Any]:
 
 def claims(figures: Mapping[str, Any], size: str) -> list[Claim]:
     """What the figures should hold, on whatever machine."""
-    events, outage_events, _, _, kills, _ = SIZES[size]
+    asked = SIZES[size]
     least = POISON * figures["events"] / 2
     return [
-        Claim.of("events spooled", figures["events"], ">=", events + outage_events),
-        Claim.of("SIGKILLs of writers and shippers", figures["kills"], ">=", kills),
+        Claim.of("events spooled", figures["events"], ">=", asked.events + asked.outage_events),
+        Claim.of("SIGKILLs of writers and shippers", figures["kills"], ">=", asked.kills),
         Claim.of("events in Elasticsearch more than once", figures["duplicates"], "==", 0),
         Claim.of("lines unaccounted for", figures["unaccounted"], "==", 0),
         Claim.of("lines both indexed and set aside", figures["indexed_and_dead"], "==", 0),
