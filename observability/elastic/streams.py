@@ -9,7 +9,7 @@ so features that nobody declared never make one grow.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
@@ -34,13 +34,18 @@ from observability.settings import Settings
 
 Json: TypeAlias = dict[str, Any]
 
-KINDS: Final[tuple[str, ...]] = ("prediction", "label", "service", *CONTROL_KINDS)
+#: template -> the kinds whose streams it makes; what the control plane says is alike, and so one
+MADE_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    **{kind: (kind,) for kind in ("prediction", "label", "service")},
+    "control": CONTROL_KINDS,
+}
+KINDS: Final[tuple[str, ...]] = tuple(kind for kinds in MADE_BY.values() for kind in kinds)
 #: above the 100 of the templates that Elasticsearch brings for logs-*-*
 PRIORITY: Final = 500
 #: grows with every change of the mappings below; templates of a later release are left as they are
 SCHEMA: Final = 1
-#: what each mapping may have at most; it has less than a hundred, and none is ever added by a document
-FIELDS_LIMIT: Final = 300
+#: what each mapping may have at most; it has less than half, and none is ever added by a document
+FIELDS_LIMIT: Final = 400
 _KEPT_ONLY: Final[Json] = {"type": "keyword", "index": False, "doc_values": False}
 #: what an Elasticsearch without data stream lifecycles answers to a call of them
 _NO_SUCH_CALL: Final = frozenset({400, 404, 405})
@@ -74,6 +79,9 @@ _SERVICE: Final[Json] = {
     "error": properties(type=KEYWORD, message=TEXT, stack_trace=_KEPT_ONLY),
     "driftgate": properties(**_OWN),
 }
+_CONTROL: Final[Json] = {
+    "driftgate": properties(**_OWN, **{kind: properties(**fields) for kind, fields in CONTROL_FIELDS.items()})
+}
 
 
 @dataclass(frozen=True)
@@ -100,10 +108,8 @@ def stream_of(kind: str, namespace: str) -> str:
 
 
 def mapping_of(kind: str) -> Json:
-    """The fields of a kind's documents."""
-    control: Mapping[str, Json] = {name: {"driftgate": properties(**_OWN, **{name: properties(**fields)})}
-                                   for name, fields in CONTROL_FIELDS.items()}  # fmt: skip
-    own = {"prediction": _PREDICTION, "label": _LABEL, "service": _SERVICE, **control}[kind]
+    """The fields of a kind's documents; those of all control kinds are one mapping."""
+    own = {"prediction": _PREDICTION, "label": _LABEL, "service": _SERVICE}.get(kind, _CONTROL)
     return {"dynamic": False, "properties": {**_FRAME, **own}}
 
 
@@ -111,7 +117,7 @@ def templates(settings: Settings) -> list[Template]:
     """All that an installation needs, in the order in which they are put."""
     name = f"driftgate-{settings.namespace}@settings"
     common = Template("component template", name, {"template": {"settings": _index_settings(settings)}})
-    return [common, *(_index_template(kind, common, settings) for kind in KINDS)]
+    return [common, *(_index_template(name, kinds, common, settings) for name, kinds in MADE_BY.items())]
 
 
 def pending(client: Elasticsearch, settings: Settings) -> list[str]:
@@ -158,25 +164,25 @@ def _index_settings(settings: Settings) -> Json:
     }
 
 
-def _index_template(kind: str, common: Template, settings: Settings) -> Template:
-    stream, custom = stream_of(kind, settings.namespace), f"driftgate-{settings.namespace}@custom"
+def _index_template(name: str, kinds: Sequence[str], common: Template, settings: Settings) -> Template:
+    made, custom = [stream_of(kind, settings.namespace) for kind in kinds], f"driftgate-{settings.namespace}@custom"
     template: Json = {
         # a control event is kept whatever its form; a prediction or label that does not fit is refused
-        "settings": {"index": {"mapping": {"ignore_malformed": kind in CONTROL_KINDS}}},
-        "mappings": mapping_of(kind),
-        "lifecycle": _lifecycle(retention_of(stream, settings)),
+        "settings": {"index": {"mapping": {"ignore_malformed": name == "control"}}},
+        "mappings": mapping_of(kinds[0]),
+        "lifecycle": _lifecycle(retention_of(made[0], settings)),
     }
     # each backing index says which templates made it
     template["mappings"]["_meta"] = {"driftgate": _digest([template, common.body]), "schema": SCHEMA}
     body: Json = {
-        "index_patterns": [stream],
+        "index_patterns": made,
         "data_stream": {},
         "priority": PRIORITY,
         "composed_of": [common.name, custom],
         "ignore_missing_component_templates": [custom],
         "template": template,
     }
-    return Template("index template", stream, body)
+    return Template("index template", stream_of(name, settings.namespace), body)
 
 
 def _digest(value: object) -> str:
@@ -216,13 +222,18 @@ def _outdated(client: Elasticsearch, settings: Settings) -> list[str]:
     made_by = {index: each["mappings"].get("_meta", {}) for index, each in found.items()}
     outdated = []
     for template in templates(settings)[1:]:
-        # .ds-<stream>-<date>-<generation>
-        backing = [index for index in made_by if index.rsplit("-", 2)[0] == f".ds-{template.name}"]
-        newest = made_by[max(backing, key=lambda index: int(index.rpartition("-")[2]))] if backing else None
         wanted = template.body["template"]["mappings"]["_meta"]["driftgate"]
-        if newest is not None and newest.get("driftgate") != wanted and newest.get("schema", 0) <= SCHEMA:
-            outdated.append(template.name)
+        for stream in template.body["index_patterns"]:
+            # .ds-<stream>-<date>-<generation>
+            backing = [index for index in made_by if index.rsplit("-", 2)[0] == f".ds-{stream}"]
+            newest = made_by[max(backing, key=_generation)] if backing else None
+            if newest is not None and newest.get("driftgate") != wanted and newest.get("schema", 0) <= SCHEMA:
+                outdated.append(stream)
     return outdated
+
+
+def _generation(index: str) -> int:
+    return int(index.rpartition("-")[2])
 
 
 def _put(client: Elasticsearch, template: Template) -> None:

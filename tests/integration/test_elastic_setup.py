@@ -42,7 +42,7 @@ def test_setting_up_twice_does_nothing_the_second_time(client, elasticsearch):
     settings = elasticsearch.settings()
     to_do = streams.pending(client, settings)
     assert streams.setup(client, settings) == to_do
-    assert len(to_do) == 1 + len(streams.KINDS)
+    assert len(to_do) == 1 + len(streams.MADE_BY)
     assert streams.setup(client, settings) == streams.pending(client, settings) == []
 
 
@@ -154,7 +154,7 @@ def test_the_command_sets_up_and_says_what_is_missing(elasticsearch, monkeypatch
         return ran.exit_code, json.loads(ran.stdout)
 
     code, told = run("--check")
-    assert (code, len(told["missing"])) == (1, 1 + len(streams.KINDS))
+    assert (code, len(told["missing"])) == (1, 1 + len(streams.MADE_BY))
     code, told = run()
-    assert (code, len(told["done"])) == (0, 1 + len(streams.KINDS))
+    assert (code, len(told["done"])) == (0, 1 + len(streams.MADE_BY))
     assert run("--check") == (0, {"missing": []})
