@@ -116,7 +116,8 @@ def _figures(status: dict[str, Any], traffic: Traffic, rate: float) -> str:
 
 
 def _window(window: dict[str, Any]) -> list[_Line]:
-    verdict, which = window["verdict"], f"v{window['version']}, {window['rows']} rows"
+    whose = f"v{window['version']}" + (f", {window['segment']}" if window["segment"] else "")
+    verdict, which = window["verdict"], f"{whose}, {window['rows']} rows"
     drifted = [name for name, feature in verdict["features"].items() if feature["drifted"]]
     text = f"{which}: {len(drifted)} of {len(verdict['features'])} features drifted"
     text += f" ({', '.join(drifted)})" if drifted else ""
