@@ -117,8 +117,20 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="k
 
 def parse(line: bytes) -> Event:
     """The event in one spool line. Raises EventRefused naming the first field that is wrong."""
+    return read_line(line)[0]
+
+
+def read_line(line: bytes) -> tuple[Event, bytes]:
+    """The event in one spool line, and the line as it is written today.
+
+    Driftgate 0.1.0 wrote an event's fields as they are; what it left in a spool is read, too. Raises EventRefused.
+    """
     try:
-        return _EVENT.validate_python(event_fields(orjson.loads(line)))
+        document = orjson.loads(line)
+        if isinstance(document, dict) and "kind" in document and "event" not in document:
+            event = _EVENT.validate_python(document)
+            return event, line_of(event)
+        return _EVENT.validate_python(event_fields(document)), line
     except orjson.JSONDecodeError as error:
         raise EventRefused(f"event: not JSON: {error}") from error
     except NotADocument as error:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from observability.events import Event, EventRefused, LabelEvent, parse
+from observability.events import Event, EventRefused, LabelEvent, read_line
 from observability.ports import LogStore, LogStoreUnavailable
 from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
 from observability.spool.poison import PoisonWindow, TooMuchPoison
@@ -54,6 +54,7 @@ class _Checked:
     batch: Batch
     lines: list[SpoolLine] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    data: list[bytes] = field(default_factory=list)
     refused: dict[SpoolLine, str] = field(default_factory=dict)
 
 
@@ -146,8 +147,7 @@ class Shipper:
 
     def _offer(self, checked: _Checked) -> dict[SpoolLine, str]:
         """Append what is an event; what is none, and what the store refuses, comes back with why."""
-        data = [line.data for line in checked.lines]
-        refused = self._store.append(checked.events, data, fresh=checked.batch.fresh)
+        refused = self._store.append(checked.events, checked.data, fresh=checked.batch.fresh)
         if not refused:
             return checked.refused
         reasons = {refusal.event_id: refusal.reason for refusal in refused}
@@ -163,27 +163,28 @@ class Shipper:
         checked = _Checked(batch)
         for line in batch.lines:
             try:
-                event = admitted(line, self._ahead)
+                event, data = admitted(line, self._ahead)
             except EventRefused as error:
                 checked.refused[line] = str(error)
             else:
                 checked.lines.append(line)
                 checked.events.append(event)
+                checked.data.append(data)
         return checked
 
     def _waiting(self) -> str:
         return f"{self._reader.waiting_bytes() / (1 << 20):.1f} MiB wait"
 
 
-def admitted(line: SpoolLine, ahead: timedelta | None = AHEAD) -> Event:
-    """The event in a line: the door of the log path. Raises EventRefused with the reason."""
+def admitted(line: SpoolLine, ahead: timedelta | None = AHEAD) -> tuple[Event, bytes]:
+    """The event in a line, and its document: the door of the log path. Raises EventRefused with the reason."""
     if line.torn:
         raise EventRefused("event: half a line, left by a writer that died")
-    event = parse(line.data)
+    event, data = read_line(line.data)
     happened = event.label_time if isinstance(event, LabelEvent) else event.event_time
     if ahead is not None and happened - event.observed_time > ahead:
         raise EventRefused(f"event_time: more than {ahead} ahead of the time it was observed")
-    return event
+    return event, data
 
 
 def pause_after(failures: int, drawn: float) -> float:
