@@ -6,13 +6,14 @@ written with nanoseconds: a shorter one would be rounded up where it is an upper
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from observability.ports import Span
-from observability.rollups import BUCKETS, bucket_of, upper_bound
+from observability.rollups import BUCKETS, MOST_MS, bucket_of
 from observability.windows import EPOCH, Cursor, Segment
 
 Body: TypeAlias = dict[str, Any]
@@ -234,12 +235,8 @@ def values(filters: Filters, interval: str | None, names: Sequence[str]) -> Body
 
 def _edge(bucket: int) -> int:
     """The first whole nanosecond behind a bucket of a latency sketch."""
-    edge = math.floor(upper_bound(bucket) * _NANOSECONDS)
-    while bucket_of(edge / _NANOSECONDS) > bucket:
-        edge -= 1
-    while bucket_of(edge / _NANOSECONDS) <= bucket:
-        edge += 1
-    return edge
+    most = range(round(MOST_MS * _NANOSECONDS) + 1)
+    return bisect.bisect_right(most, bucket, key=lambda edge: bucket_of(edge / _NANOSECONDS))
 
 
 def _latencies() -> list[Body]:
