@@ -1,4 +1,7 @@
-"""Settings of the control plane: CONTROLPLANE_* in the environment, read once where a process starts."""
+"""Settings of the control plane: CONTROLPLANE_* in the environment, read once where a process starts.
+
+A setting may also stand in a file of its name in the folder that CONTROLPLANE_SECRETS names.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bundle.home import Home
+from bundle.secrets import secrets_folder
 from observability.durations import Duration
 
 
@@ -28,8 +32,9 @@ class Settings(BaseSettings):
     """Settings of the control plane and the monitor. The environment wins over the defaults here."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CONTROLPLANE_", frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+        env_prefix="CONTROLPLANE_", frozen=True, extra="forbid", hide_input_in_errors=True,
+        secrets_dir=secrets_folder("CONTROLPLANE_"),
+    )  # fmt: skip
 
     #: the data folder
     home: Path = Path("driftgate-data")

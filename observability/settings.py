@@ -1,4 +1,7 @@
-"""Settings of the spool, the shipper and the log store: OBSERVABILITY_* in the environment."""
+"""Settings of the spool, the shipper and the log store: OBSERVABILITY_* in the environment.
+
+A setting may also stand in a file of its name in the folder that OBSERVABILITY_SECRETS names.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bundle.secrets import secrets_folder
 from observability.durations import Duration
 
 
@@ -27,8 +31,9 @@ class Settings(BaseSettings):
     """Read once where a process starts, then passed on."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OBSERVABILITY_", extra="forbid", frozen=True, hide_input_in_errors=True
-    )
+        env_prefix="OBSERVABILITY_", extra="forbid", frozen=True, hide_input_in_errors=True,
+        secrets_dir=secrets_folder("OBSERVABILITY_"),
+    )  # fmt: skip
 
     #: what one writer may spool before it refuses
     spool_quota_bytes: int = Field(default=1 << 30, ge=1 << 20)

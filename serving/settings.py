@@ -10,13 +10,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bundle.home import Home
 from bundle.installation import PRIVACY_KEY, CredentialsUnreadable, named_as_before, privacy_key
+from bundle.secrets import secrets_folder
 from serving.errors import Unsafe
 
 
 class Settings(BaseSettings):
     """Settings of one serving instance: environment variables that begin with SERVING_."""
 
-    model_config = SettingsConfigDict(env_prefix="SERVING_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SERVING_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        secrets_dir=secrets_folder("SERVING_"),
+    )
 
     #: the data folder; the cache, the spool and BentoML's own files are below it
     home: Path
