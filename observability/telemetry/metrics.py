@@ -6,9 +6,11 @@ import errno
 import logging
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, Literal
 from wsgiref.simple_server import WSGIServer
 
@@ -22,7 +24,7 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from observability.telemetry.logs import Logs
@@ -133,33 +135,44 @@ class Read(Collector):
         self._until = now + max(self._fresh, (now - begun) / _SHARE)
 
 
-class Requests:
-    """Counts answered requests by route, method and status."""
+class Requests(Collector):
+    """Counts answered requests by route, method and status.
+
+    It is called by the one thread that answers, a few times in a millisecond: so it adds to plain numbers, which the
+    thread that is asked for them copies.
+    """
 
     def __init__(self, registry: CollectorRegistry, route_of: Callable[[Any], str]) -> None:
-        self._answered = ANSWERED.counter(registry)
-        self._seconds = ANSWER_SECONDS.histogram(registry)
         self._route_of = route_of
-        #: looking a metric up by its labels costs more than counting
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._observers: dict[str, Histogram] = {}
+        self._answered: dict[tuple[str, str, int], int] = {}
+        #: by route: how many took up to each bound, those that took longer, and the sum of seconds
+        self._seconds: dict[str, list[float]] = {}
+        registry.register(self)
 
     def __call__(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
-        key = (scope["method"], self._route_of(scope), status)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counter(*key)
-        counter.inc()
-        if b"wait=" not in scope["query_string"]:
-            self._observers[key[1]].observe(seconds)
+        method, route = scope["method"], self._route_of(scope)
+        key = (method if method in _METHODS else "other", route, status)
+        self._answered[key] = self._answered.get(key, 0) + 1
+        if b"wait=" in scope["query_string"]:
+            return
+        took = self._seconds.get(route)
+        if took is None:
+            took = self._seconds[route] = [0.0] * (len(SECONDS) + 2)
+        took[bisect_left(SECONDS, seconds)] += 1
+        took[-1] += seconds
 
-    def _counter(self, method: str, route: str, status: int) -> Counter:
-        known = method if method in _METHODS else "other"
-        found = self._answered.labels(known, route, str(status))
-        self._observers[route] = self._seconds.labels(route)
-        if known == method:  # a method that somebody made up is no key
-            self._counters[method, route, status] = found
-        return found
+    def describe(self) -> Iterable[Metric]:
+        return [ANSWERED.family(None), HistogramMetricFamily(ANSWER_SECONDS.name, ANSWER_SECONDS.help)]
+
+    def collect(self) -> Iterable[Metric]:
+        counts = {(method, route, str(status)): n for (method, route, status), n in dict(self._answered).items()}
+        yield ANSWERED.family(counts)
+        took = HistogramMetricFamily(ANSWER_SECONDS.name, ANSWER_SECONDS.help, labels=ANSWER_SECONDS.labels)
+        for route, known in sorted(dict(self._seconds).items()):
+            *bins, total = list(known)
+            bounds = [*(str(bound) for bound in SECONDS), "+Inf"]
+            took.add_metric([route], list(zip(bounds, accumulate(bins), strict=True)), total)
+        yield took
 
 
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})

@@ -52,7 +52,7 @@ class Named:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _with_id(message.get("headers", ()), name)
+                message["headers"] = _with_id(message.get("headers") or [], name)
             await send(message)
 
         token = REQUEST_ID.set(name.decode())
@@ -65,10 +65,12 @@ class Named:
 
 def _said(headers: Iterable[Header]) -> bytes | None:
     """The caller's name for the request, where it gave exactly one and it is a plain one."""
-    said = [value for name, value in headers if name == HEADER]
+    said = [each[1] for each in headers if each[0] == HEADER]
     return said[0] if len(said) == 1 and SANE.fullmatch(said[0]) else None
 
 
 def _with_id(headers: Iterable[Header], name: bytes) -> list[Header]:
     """The answer's headers with the id, once."""
-    return [*(each for each in headers if each[0].lower() != HEADER), (HEADER, name)]
+    kept = [each for each in headers if each[0] != HEADER]
+    kept.append((HEADER, name))
+    return kept

@@ -225,7 +225,7 @@ class Inside:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         ids = [value for name, value in scope["headers"] if name == b"x-request-id"]
         self.seen.append((REQUEST_ID.get(), ids))
-        await send({"type": "http.response.start", "status": 204, "headers": [(b"X-Request-Id", b"old")]})
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"x-request-id", b"old")]})
         await send({"type": "http.response.body", "body": b""})
 
 
