@@ -20,9 +20,11 @@ from controlplane import settings as control_settings
 from controlplane.promotion import gate, rejection, rollout
 from controlplane.rules import decide as rules
 from docs import events as event_page
+from docs.metrics import metrics_page
 from docs.openapi import api_page
 from observability import events, windows
 from observability import settings as observability_settings
+from observability.telemetry import settings as telemetry_settings
 from pipeline import settings as pipeline_settings
 from pipeline.contract import promotionspec, rulespec, spec, training
 from serving import settings as serving_settings
@@ -40,6 +42,7 @@ def pages() -> dict[str, str]:
         "settings.md": _page("Settings", "Environment variables, read once when a process starts.", _settings()),
         "cli.md": _page("Command line", inspect.cleandoc(cli.__doc__ or ""), _commands()),
         "api.md": _page("The API", "Every route. How to use it: [the API](../api.md).", api_page()),
+        "metrics.md": _page("Metrics", "What each process tells Prometheus, and when an alert fires.", metrics_page()),
         "reasons.md": _page("Reasons", "Why something was done, or was not, and what people are told.", _reasons()),
     }
 
@@ -66,7 +69,7 @@ RUNS: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 SETTINGS: tuple[type[BaseSettings], ...] = (
     control_settings.Settings, serving_settings.Settings, pipeline_settings.PipelineSettings,
-    observability_settings.Settings,
+    observability_settings.Settings, telemetry_settings.LogSettings, telemetry_settings.MetricsSettings,
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ LATE: Final = Measure(
 LATE_LABELS: Final = Measure(
     "driftgate_late_labels_total",
     "counter",
-    "Labels of a window's sample that came after it was last scored.",
+    "Labels that came after their window was last scored.",
     ("model",),
 )
 BUSY: Final = Measure(

@@ -17,7 +17,7 @@ RUNS: Final = Measure("driftgate_runs_active", "gauge", "Training runs that have
 RUN_AGE: Final = Measure(
     "driftgate_run_oldest_active_seconds",
     "gauge",
-    "Since when the oldest run that has not ended was asked for; 0 for none.",
+    "How long ago the oldest run that has not ended was asked for; 0 for none.",
 )
 ROLLOUTS: Final = Measure("driftgate_rollouts_active", "gauge", "Rollouts under way.", ("state",))
 ALERTS_OPEN: Final = Measure(

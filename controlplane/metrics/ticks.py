@@ -13,7 +13,7 @@ from observability.telemetry.metrics import LONG_SECONDS, Measure
 TICK_SECONDS: Final = Measure(
     "driftgate_tick_duration_seconds",
     "histogram",
-    "How long a tick took, be it that it failed.",
+    "How long a tick took, also one that failed.",
     ("tick",),
     LONG_SECONDS,
 )
