@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,9 +23,21 @@ def _words(said: object) -> object:
 
 def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     for url in value:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is not the URL of a node: write http:// or https://, host and port")
+        if not _is_node(url):
+            raise ValueError(f"{_without_secrets(url)!r} is no node's URL: write http:// or https://, host and port")
     return value
+
+
+def _is_node(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname and parts.port) and parts.username is None
+    except ValueError:
+        return False
+
+
+def _without_secrets(url: str) -> str:
+    return url.rpartition("@")[2]
 
 
 class Settings(BaseSettings):

@@ -199,6 +199,21 @@ def test_an_outage_is_told_and_what_was_appended_before_survives_it(bulk, elasti
     assert stored(elasticsearch) == ["p1", "p2"]
 
 
+def test_a_node_that_is_away_stops_neither_questions_nor_writing(client, elasticsearch):
+    settings = elasticsearch.settings(elasticsearch_urls=("http://127.0.0.1:1", elasticsearch.url))
+    several = connect(settings)
+    for _ in range(3):
+        assert several.cluster.health()["number_of_nodes"] == 1
+    bulk = Bulk(connect(settings), elasticsearch.namespace)
+    for number in range(4):
+        try:
+            bulk.append([prediction(number, f"p{number}")])
+        except LogStoreUnavailable:  # the next call goes to the other node
+            bulk.append([prediction(number, f"p{number}")])
+    assert stored(elasticsearch) == ["p0", "p1", "p2", "p3"]
+    bulk.close()
+
+
 def test_a_server_that_hangs_is_left_alone_after_three_calls(through_proxy, elasticsearch, faulty_proxy):
     now = [100.0]
     breaker = Breaker(clock=lambda: now[0])

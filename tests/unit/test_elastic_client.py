@@ -89,6 +89,15 @@ def test_a_key_and_an_authority_are_used_and_the_key_is_never_shown():
 
 
 @pytest.mark.parametrize(
+    "url", ["es.example.com:9200", "https://es.example.com", "https://me:secret@es.example.com:9200", "https://es:x"]
+)
+def test_an_address_that_no_client_could_use_is_refused_at_the_start(url):
+    with pytest.raises(ValueError, match="host and port") as refused:
+        Settings(elasticsearch_urls=(url,))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "status", [(401, "security_exception"), (403, "security_exception"), (404, "index_not_found_exception")]
 )
 def test_a_refusal_that_is_no_fault_of_the_document_makes_no_dead_letter(status):
