@@ -26,7 +26,7 @@ from observability.spool.reader import Batch, CrashPoint, SpoolLine, SpoolReader
 __all__ = ["PoisonWindow", "Shipped", "Shipper", "TooMuchPoison", "admitted", "pause_after"]
 LOG: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.25
-_LONGEST_PAUSE_SECONDS: Final = 30.0
+_LONGEST_PAUSE_SECONDS: Final = 15.0
 #: how often the log says how far shipping is
 _TELL_SECONDS: Final = 30.0
 #: how much later than it was observed something may have happened: clocks differ by so much, and not by more
@@ -191,7 +191,7 @@ def pause_after(failures: int, drawn: float) -> float:
     """Seconds to wait after so many failures before this one: twice as long each time, and not all at once.
 
     >>> [pause_after(failures, 1.0) for failures in (0, 1, 2, 20)]
-    [0.25, 0.5, 1.0, 30.0]
+    [0.25, 0.5, 1.0, 15.0]
     >>> pause_after(2, 0.0)
     0.5
     """
