@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -117,11 +118,9 @@ def counts_of(latencies: Iterable[float], features: Iterable[str]) -> Iterator[t
     yield "rows", "", "", len(rows)
     for bucket, times in LatencySketch.of(latencies).counts.items():
         yield "latency", "", str(bucket), times
-    present: Counter[str] = Counter()
-    for row in rows:
-        present.update({name: value is not None and value != "" for name, value in row.items()})
-    for name, times in present.items():
-        yield "present", name, "", times
+    empty = Counter(name for row in rows for name, value in row.items() if value is None or value == "")
+    for name, times in Counter(chain.from_iterable(rows)).items():
+        yield "present", name, "", times - empty[name]
 
 
 def place_behind(view: View, stretch: Stretch, size: int) -> Cursor | None:
