@@ -137,8 +137,8 @@ def _unjudged(facts: AlertFacts) -> Iterator[Holding]:
     if waits is not None and facts.gate_is_stuck:
         yield Holding(
             AlertName.GATE_STUCK, f"{facts.model}: the gate does not judge version {waits.version}",
-            f"It has waited since {waits.since.isoformat(timespec='seconds')}, and is tried at every tick: the log of the"
-            f" control plane says what fails. No rule of the model fires meanwhile. {_goes_on(facts)}.",
+            f"It has waited since {waits.since.isoformat(timespec='seconds')}, and is tried at every tick: the log of"
+            f" the control plane says what fails. No rule of the model fires meanwhile. {_goes_on(facts)}.",
             {"version": str(waits.version)},
         )  # fmt: skip
 
