@@ -56,7 +56,8 @@ def instant(moment: datetime) -> str:
 
 
 def of_model(model: str) -> Filters:
-    return [_is(MODEL, model)]
+    """What is about a model; about none where the name is empty."""
+    return [_is(MODEL, model) if model else _none_of([{"exists": {"field": MODEL}}])]
 
 
 def production(model: str, version: int | None, segment: Segment | None = None) -> Filters:
