@@ -119,9 +119,13 @@ def _reference(body: Mapping[str, Any]) -> ReferenceTold:
     return ReferenceTold(
         kind=str(body.get("kind") or "training"),
         rows=_integer(body.get("rows")),
-        spans=tuple(f"{str(span.get('after'))[:16]} to {str(span.get('until'))[:16]}" for span in each),
+        spans=tuple(f"{_minute(span.get('after'))} to {_minute(span.get('until'))}" for span in each),
         reason=str(body.get("reason") or ""),
     )
+
+
+def _minute(instant: Any) -> str:  # noqa: ANN401 - JSON
+    return str(instant)[:16].replace("T", " ")
 
 
 def _feature(name: str, body: Mapping[str, Any], beyond: Mapping[str, Any]) -> FeatureVerdict:
