@@ -106,8 +106,11 @@ class Rollups:
     def rollup(self, span: Span) -> Rollup:
         """What is exact about the span's predictions."""
         ends, units = parts_of(span)
-        whole = self._of_units(units) if units else []
-        return sum((*whole, *map(self._of_span, ends)), Rollup())
+        if units is None:
+            return self._of_span(span)
+        # what is left of a day is made of hours
+        of_end = self._of_span if units.unit == HOUR else self.rollup
+        return sum((*self._of_units(units), *map(of_end, ends)), Rollup())
 
     def _of_units(self, units: Units) -> list[Rollup]:
         counts = self._counts(units)

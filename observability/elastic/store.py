@@ -58,7 +58,8 @@ class ElasticLogStore:
         return cls(client.connect(settings), settings, refresh=refresh)
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Give up the connections, and the threads that write."""
+        self._bulk.close()
         self._client.close()
 
     def append(
