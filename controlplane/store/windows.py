@@ -20,7 +20,9 @@ from observability.windows import Cursor, Window
 
 LATE: Final = table_of(LateEvents)
 #: what an event of the kind `drift` says of a feature
-DRIFT_FIELDS: Final = ("method", "score", "threshold", "drifted", "missing_share")
+DRIFT_FIELDS: Final = (
+    "method", "score", "threshold", "drifted", "missing_share", "reference_missing_share", "unseen_share", "reason",
+)  # fmt: skip
 
 
 class Windows(Database):
@@ -211,7 +213,7 @@ def _drifts(row: ScoredWindow) -> Iterator[Json]:
     window = {
         "window": row.id, "version": row.version, "monitor": row.monitor, "segment": row.segment,
         "after": row.after_time.isoformat(), "until": row.until_time.isoformat(),
-        "rows": row.rows, "sampled": row.verdict.get("sampled"),
+        "revision": row.revision, "rows": row.rows, "sampled": row.verdict.get("sampled"),
     }  # fmt: skip
     for feature, said in (row.verdict.get("features") or {}).items():
         yield {**window, "feature": feature, **{name: said.get(name) for name in DRIFT_FIELDS}}

@@ -175,8 +175,7 @@ class Monitor(Frozen):
     @model_validator(mode="after")
     def _segments_differ(self) -> Monitor:
         names = Counter(f"{each.feature}={value}" for each in self.segments for value in each.values)
-        twice = sorted(name for name, times in names.items() if times > 1)
-        if twice:
+        if twice := sorted(name for name, times in names.items() if times > 1):
             raise ValueError(f"segments: declared twice: {', '.join(twice)}")
         return self
 
