@@ -28,6 +28,8 @@ from observability.ports import LogStoreUnavailable, Refusal
 
 #: calls beside each other
 AT_ONCE: Final = 2
+#: calls that a batch is cut into at least, where it is large: two for each thread, so that none waits long for the last
+_CALLS: Final = 2 * AT_ONCE
 #: how long items that are turned away are offered again within one `append`
 PATIENCE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -141,7 +143,7 @@ class Bulk:
         return [hit["_id"] for hit in found.body.get("hits", {}).get("hits", [])]
 
     def _send_all(self, operations: Sequence[Operation]) -> list[Refusal]:
-        calls = list(chunks(operations, AT_ONCE))
+        calls = list(chunks(operations, _CALLS))
         if len(calls) < 2:
             return [refusal for call in calls for refusal in self._send(call)]
         under_way = [self._threads.submit(self._send, call) for call in calls]

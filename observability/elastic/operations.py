@@ -56,10 +56,10 @@ def with_ingested(line: bytes, ingested: str) -> bytes:
     return orjson.dumps(document)
 
 
-def chunks(operations: Sequence[Operation], at_once: int) -> Iterator[list[Operation]]:
-    """The operations in calls of a bounded size, where they allow it as many as may run beside each other."""
+def chunks(operations: Sequence[Operation], count: int) -> Iterator[list[Operation]]:
+    """The operations in calls of a bounded size: about `count` of them, unless they would be small or large."""
     size = sum(len(operation.data) for operation in operations)
-    limit = min(MOST_BYTES, max(_LEAST_BYTES, -(-size // at_once)))
+    limit = min(MOST_BYTES, max(_LEAST_BYTES, -(-size // count)))
     chunk: list[Operation] = []
     held = 0
     for operation in operations:
