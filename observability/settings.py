@@ -1,4 +1,4 @@
-"""Settings of the spool, the shipper and the log store: OBSERVABILITY_* in the environment.
+"""Settings of the spool, the shipper, the log store and Kibana: OBSERVABILITY_* in the environment.
 
 A setting may also stand in a file of its name in the folder that OBSERVABILITY_SECRETS names.
 """
@@ -40,6 +40,12 @@ def _without_secrets(url: str) -> str:
     return url.rpartition("@")[2]
 
 
+def _address(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no URL: write http:// or https://, host and port")
+    return url
+
+
 class Settings(BaseSettings):
     """Read once where a process starts, then passed on."""
 
@@ -76,6 +82,15 @@ class Settings(BaseSettings):
     retention: Duration = timedelta(days=400)
     #: how long lines of the processes' own logs are kept
     service_retention: Duration = timedelta(days=30)
+
+    #: where Kibana is, such as https://kibana.example.com:5601; none where nothing is imported there
+    kibana_url: Annotated[str, AfterValidator(_address)] = ""
+    #: an API key with the privileges that docs/kibana.md names; none for a Kibana without security
+    kibana_api_key: SecretStr | None = None
+    #: the space to import into; Kibana's default space where none is named
+    kibana_space: str = Field(default="", pattern="^[a-z0-9_-]{0,100}$")
+    #: certificate of the authority that signed Kibana's; the system's where none is given
+    kibana_ca_cert: Path | None = None
 
     @model_validator(mode="after")
     def _store_has_an_address(self) -> Settings:

@@ -13,7 +13,7 @@ from typing import Final
 import typer
 from rich.console import Console
 
-from controlplane.cli import alerting, changing, logs, looking, people, processes, trying
+from controlplane.cli import alerting, changing, kibana, logs, looking, people, processes, trying
 from controlplane.errors import ControlPlaneError, Unreachable
 from pipeline.contract.specfile import SpecInvalid
 
@@ -33,6 +33,7 @@ for command in COMMANDS:
     app.command(name=command.__name__.replace("_", "-"))(command)
 app.command(name="ledger")(processes.log_ledger)
 app.add_typer(logs.logs, name="logs")
+app.add_typer(kibana.kibana, name="kibana")
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(trying.rules, name="rules")
 app.add_typer(people.tokens, name="tokens")
