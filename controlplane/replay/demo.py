@@ -80,12 +80,12 @@ def run(demo: Demo, console: Console) -> Summary:
     """
     folder = recipe_folder(demo.recipe)
     spec, _ = read_recipe(folder)
+    remembered = refuse_unusable(demo.logs, spec.model)
     home = Home(_fresh(demo.home or Path("driftgate-data") / f"demo-{spec.model.replace('/', '-')}"))
     credentials = ensure_credentials(home.credentials)
     source = open_source(folder, spec, demo.data, home.root)
     _announce(console, spec, source, home)
-    if demo.logs:
-        console.print(refuse_unusable(home.log_store, demo.logs, spec.model), soft_wrap=True)
+    console.print(remembered, soft_wrap=True)
     control_port, serving_port = free_port(8460), free_port(8470)
     with Supervisor(
         home.service_logs, _environment(home, control_port, serving_port) | dict(demo.logs), console.print

@@ -19,29 +19,31 @@ PREFIX: Final = "OBSERVABILITY_"
 
 
 def log_settings(store: StoreName | None, url: str | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings, as environment, of the store that was asked for; none where none was.
+    """The settings, as environment, of the store that was asked for, here or there; none where none was.
 
     In Elasticsearch each demo has a namespace of its own unless one is named: the events of another are of other times.
+    Raises ReplayRefused.
     """
-    if url is not None and store != "elasticsearch":
+    asked = store or environment.get(PREFIX + "STORE")
+    if url is not None and asked != "elasticsearch":
         raise ReplayRefused("--url names an Elasticsearch: say --store elasticsearch as well")
-    if store is None:
-        return {}
-    if store == "embedded":
-        return {PREFIX + "STORE": store}
+    if asked != "elasticsearch":
+        return {PREFIX + "STORE": asked} if asked else {}
     namespace = environment.get(PREFIX + "NAMESPACE") or f"demo_{secrets.token_hex(4)}"
     urls = url or environment.get(PREFIX + "ELASTICSEARCH_URLS")
     if not urls:
         raise ReplayRefused("which Elasticsearch? name it with --url")
-    return {PREFIX + "STORE": store, PREFIX + "ELASTICSEARCH_URLS": urls, PREFIX + "NAMESPACE": namespace}
+    return {PREFIX + "STORE": asked, PREFIX + "ELASTICSEARCH_URLS": urls, PREFIX + "NAMESPACE": namespace}
 
 
-def refuse_unusable(folder: Path, logs: Mapping[str, str], model: str) -> str:
+def refuse_unusable(logs: Mapping[str, str], model: str) -> str:
     """Where the events go, in words. Raises ReplayRefused where the store does not answer, or is not empty."""
     named: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in logs.items()}
     try:
         settings = Settings(**named)
-        seen = open_log_store(folder, settings).watermark(model)
+        if settings.store == "embedded":
+            return "events are remembered in files below the data folder"
+        seen = open_log_store(Path(), settings).watermark(model)
     except ValidationError as error:
         raise ReplayRefused(f"the log store: {error.errors()[0]['msg']}") from error
     except LogStoreUnavailable as error:
@@ -50,6 +52,4 @@ def refuse_unusable(folder: Path, logs: Mapping[str, str], model: str) -> str:
         raise ReplayRefused(
             f"the namespace {settings.namespace} holds predictions of {model}: name another in {PREFIX}NAMESPACE"
         )
-    if settings.store == "embedded":
-        return f"events are remembered in {folder}"
     return f"events are remembered in {settings.elasticsearch_urls[0]}, in logs-driftgate.*-{settings.namespace}"

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from bundle.home import Home
+from observability.elastic.store import ElasticLogStore
 from observability.embedded.store import ParquetLogStore
 from observability.windows import EPOCH
 from recipes.tweets.generator import generate, write_csv
@@ -25,9 +26,12 @@ DRIFTGATE = [sys.executable, "-m", "controlplane"]
 START, END = datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 3, 1, tzinfo=UTC)
 
 
-def demo(home: Path, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+def demo(
+    home: Path, *arguments: str, timeout: float = 900, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [*DRIFTGATE, "demo", *arguments, "--home", str(home), "--exit"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    everything = {**os.environ, **(environment or {})}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=everything)
 
 
 def summary_of(done: subprocess.CompletedProcess[str]) -> dict:
@@ -135,6 +139,41 @@ def test_real_flights_are_replayed_and_every_firing_is_a_run(tmp_path):
     assert summary["runs"] == summary["promotions"] + summary["rejections"], "a run failed"
     assert summary["requests_failed"] == 0
     assert summary["pooled"]["difference_low"] >= -0.02
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_loop_runs_on_elasticsearch_and_each_event_is_there_once(tmp_path, elasticsearch):
+    home, named = tmp_path / "home", {"OBSERVABILITY_NAMESPACE": elasticsearch.namespace}
+    store = ("--store", "elasticsearch", "--url", elasticsearch.url)
+
+    summary = summary_of(demo(home, "tweets", *store, environment=named))
+
+    assert summary["runs"] == sum(summary["firings"].values()) == summary["promotions"] + summary["rejections"]
+    assert summary["promotions"] >= 1
+    assert summary["requests_failed"] == 0
+    assert not Home(home).log_store.exists(), "events are remembered below the data folder"
+    logs = ElasticLogStore.connect(elasticsearch.settings(), refresh=True)
+    ids = [key for frame in logs.predictions("default/tweets", EPOCH) for key in frame["id"]]
+    assert len(ids) == len(set(ids)) == summary["events"]
+    assert {event.body["outcome"] for event in logs.events("default/tweets", "decision", 1_000)} >= {"fire"}
+    ledger = [*DRIFTGATE, "ledger", "--home", str(home), "--json"]
+    counted = json.loads(subprocess.run(ledger, capture_output=True, check=True).stdout)
+    assert (counted["dead_lettered"], counted["waiting"], counted["unaccounted"]) == (0, 0, 0)
+    assert counted["indexed"] > 2 * summary["events"]
+    again = demo(home, "tweets", *store, environment=named)
+    assert again.returncode == 1
+    assert "holds predictions of default/tweets" in again.stderr
+
+
+def test_an_elasticsearch_that_is_away_is_told_before_anything_is_started(tmp_path):
+    nobody = f"http://127.0.0.1:{free_port()}"
+
+    done = demo(tmp_path / "home", "tweets", "--store", "elasticsearch", "--url", nobody)
+
+    assert done.returncode == 1
+    assert "it cannot be reached" in done.stderr
+    assert not (tmp_path / "home" / "control.db").exists()
 
 
 def test_a_constant_label_is_refused_and_says_what_to_do(tmp_path):
