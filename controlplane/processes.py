@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -37,6 +37,7 @@ from controlplane.metrics.committed import Committed
 from controlplane.metrics.requests import route_of
 from controlplane.metrics.ticks import Ticks
 from controlplane.notifying.assembly import open_channels
+from controlplane.notifying.channels import Channel
 from controlplane.notifying.deliverer import Deliverer
 from controlplane.replayclock import clock_for
 from controlplane.settings import Settings
@@ -76,32 +77,12 @@ def run_control(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, hook_key: bytes, store: Store, clock: Clock, registry: CollectorRegistry) -> None:
-    home, channels, ticks = settings.folders, open_channels(settings, store), Ticks(registry)
-    blobs, lines = BlobStore(home.blobs), SpooledLines(home)
-    reconciler = Reconciler(
-        store=store,
-        trainer=SubprocessTrainer(home, environment=handed_on(os.environ, TRAINING, settings.pass_environment)),
-        blobs=blobs,
-        clock=clock,
-        lines=lines,
-        lease=settings.lease,
-        instance_silence=settings.instance_silence,
-        patience=Patience() if settings.clock == "system" else Patience(monitor=None),
-    )
-    runs, ticker, *deliveries = (
-        Ticker(ticks.measured(name, tick), settings.tick)
-        for name, tick in (
-            ("runs", reconciler.look_after_runs),
-            ("decide", reconciler.decide),
-            *(
-                (f"notify {channel.name}", Deliverer(store, channel, reconciler.owner, reconciler.at).once)
-                for channel in channels
-            ),
-        )
-    )
+    channels, lines = open_channels(settings, store), SpooledLines(settings.folders)
+    reconciler = _reconciler(settings, store, clock, lines)
+    runs, ticker, *deliveries = _tickers(settings, reconciler, channels, Ticks(registry))
     parts = Parts(
         store=store,
-        blobs=blobs,
+        blobs=reconciler.blobs,
         clock=clock,
         authenticator=Authenticator(store),
         instance_silence=settings.instance_silence,
@@ -120,6 +101,28 @@ def _serve(settings: Settings, hook_key: bytes, store: Store, clock: Clock, regi
         )  # fmt: skip
     finally:
         lines.close()
+
+
+def _reconciler(settings: Settings, store: Store, clock: Clock, lines: SpooledLines) -> Reconciler:
+    home = settings.folders
+    return Reconciler(
+        store=store,
+        trainer=SubprocessTrainer(home, environment=handed_on(os.environ, TRAINING, settings.pass_environment)),
+        blobs=BlobStore(home.blobs),
+        clock=clock,
+        lines=lines,
+        lease=settings.lease,
+        instance_silence=settings.instance_silence,
+        patience=Patience() if settings.clock == "system" else Patience(monitor=None),
+    )
+
+
+def _tickers(settings: Settings, reconciler: Reconciler, channels: Sequence[Channel], ticks: Ticks) -> list[Ticker]:
+    """That of the runs, that which decides, and one for each channel, which delays no other."""
+    acts = {"runs": reconciler.look_after_runs, "decide": reconciler.decide}
+    for channel in channels:
+        acts[f"notify {channel.name}"] = Deliverer(reconciler.store, channel, reconciler.owner, reconciler.at).once
+    return [Ticker(ticks.measured(name, act), settings.tick) for name, act in acts.items()]
 
 
 def run_monitor(settings: Settings) -> None:

@@ -120,8 +120,11 @@ def set_up_logging(
         ways = ways_of(service, settings.spool)
         spooled = SpoolHandler(spool, service, host, ways, quota_bytes=settings.spool_quota_bytes)
     counter = LineCounter()
+    written = logging.getLevelNamesMapping()[settings.level.upper()]
+    for handler in (writing, counter):
+        handler.setLevel(written)
     handlers = [writing, counter, *([spooled] if spooled else [])]
-    logging.basicConfig(level=settings.level.upper(), handlers=handlers, force=True)
+    logging.basicConfig(level=min(handler.level for handler in handlers), handlers=handlers, force=True)
     _quieten()
     return Logs(counter, spooled)
 

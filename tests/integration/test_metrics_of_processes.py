@@ -22,8 +22,8 @@ from bundle.blobs import BlobStore
 from bundle.home import Home
 from controlplane.access.credentials import read_credentials
 from docs.metrics import PROCESSES
-from observability.events import ServiceEvent, parse
-from observability.spool.writer import segments_of
+from observability.logstores import open_log_store
+from observability.settings import Settings as ShippingSettings
 from observability.telemetry import metrics
 from tests.serving_harness import PREDICT, ROW, control_plane, free_port, serving, wait_until
 from tests.versions import MODEL_ID, make_version
@@ -185,17 +185,18 @@ def test_the_account_of_the_log_path_is_told_and_closes(fleet):
     assert fleet.value("shipper", "driftgate_log_store_call_duration_seconds_count", call="append") > 0
 
 
-def test_lines_of_the_processes_own_logs_reach_the_spool(fleet):
+def test_lines_of_the_processes_own_logs_reach_the_log_store(fleet):
     """A version's load is logged by serving at INFO."""
-    folder = fleet.home.spool / "serving-log-0"
-    text = fleet.serving.log.read_text()
+    loaded = f"{MODEL_ID} version 1 is loaded"
+    lines = [line for line in fleet.serving.log.read_text().splitlines() if line.startswith("{")]
+    assert loaded in [json.loads(line)["message"] for line in lines]
+    store = open_log_store(fleet.home.log_store, ShippingSettings())
 
-    said = [line for line in text.splitlines() if line.startswith("{")]
-    assert any(f"{MODEL_ID} version 1 is loaded" in json.loads(line)["message"] for line in said)
-    events: list[Any] = [parse(line) for segment in segments_of(folder) for line in segment.read_bytes().splitlines()]
-    shipped = fleet.value("shipper", "driftgate_events_indexed_total") > 0
-    assert all(isinstance(event, ServiceEvent) and event.service == "serving" for event in events)
-    assert events or shipped
+    def stored() -> bool:
+        events: list[Any] = store.events("", "service", 100)
+        return ("serving", loaded) in [(event.service, event.message) for event in events]
+
+    wait_until(stored, "the line is in the log store", 30)
 
 
 def test_a_process_refuses_to_tell_its_metrics_to_other_machines_unless_told_to(tmp_path):

@@ -84,6 +84,17 @@ def test_people_at_a_terminal_read_text(form, as_text):
     assert written.getvalue().startswith("{") is not as_text
 
 
+def test_stderr_and_the_log_store_each_get_what_was_asked_for(tmp_path):
+    written = io.StringIO()
+    with set_up_logging("control", tmp_path, LogSettings(level="error", spool="debug"), written) as logs:
+        LOG.debug("a detail")
+        LOG.error("a fault")
+
+    assert [json.loads(line)["message"] for line in written.getvalue().splitlines()] == ["a fault"]
+    assert [event.message for event in spooled(tmp_path)] == ["a detail", "a fault"]
+    assert logs.lines["error"] == 1 and logs.lines["debug"] == 0
+
+
 SECRETS = [
     mint().secret, new_token(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "Bearer 0123456789abcdef", "ApiKey VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1z",
