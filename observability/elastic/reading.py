@@ -7,7 +7,7 @@ does not answer, a time-out, an index that the API key may not read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 
 from elasticsearch import Elasticsearch, NotFoundError
@@ -63,7 +63,7 @@ class Reader:
         answer = self.ask(kind, body)
         return int(answer["hits"]["total"]["value"]) if answer is not None else 0
 
-    def pages(self, kind: str, body: Body) -> Iterator[list[Any]]:
+    def pages(self, kind: str, body: Body) -> Generator[list[Any], None, None]:
         """Pages of hits in the order of the body, all of one view of the stream, as it is when the first is asked."""
         size = min(body["size"], PAGE)
         with self._view(kind) as view:
@@ -86,7 +86,7 @@ class Reader:
         if most <= PAGE:
             return self.hits(kind, {**body, "size": most})
         found: list[Any] = []
-        with contextlib.closing(self.pages(kind, {**body, "size": PAGE})) as pages:  # type: ignore[type-var]
+        with contextlib.closing(self.pages(kind, {**body, "size": PAGE})) as pages:
             for page in pages:
                 found += page
                 if len(found) >= most:
