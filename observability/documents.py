@@ -16,7 +16,7 @@ Document: TypeAlias = dict[str, Any]
 ECS_VERSION: Final = "8.17.0"
 #: in front of the kind of each event
 DATASET_PREFIX: Final = "driftgate."
-_NANOSECONDS: Final = 1_000_000
+NANOSECONDS: Final = 1_000_000
 
 
 class NotADocument(ValueError):
@@ -34,6 +34,14 @@ def sample_point(sample_key: str) -> int:
     return int(sample_key, 16) >> 11
 
 
+def missing_of(features: Fields) -> list[str]:
+    """The features without a value.
+
+    They are said beside the features, so that a store can count them without a look into each feature of each document.
+    """
+    return [name for name, value in features.items() if value is None or value == "" or value != value]
+
+
 def document_of(event: Fields) -> Document:
     """The document of an event's fields. What is None is left out."""
     kind = event["kind"]
@@ -41,7 +49,7 @@ def document_of(event: Fields) -> Document:
 
 
 def prediction_document(event: Fields) -> Document:
-    """The document of one prediction; built by hand, for serving writes one in each request."""
+    """The document of one prediction. Serving builds it itself (`serving/reporting.py`): a test compares the two."""
     own = {
         "schema_version": event["schema_version"],
         "model": event["model"],
@@ -54,8 +62,7 @@ def prediction_document(event: Fields) -> Document:
         "raw": event["raw"],
         "features": event["features"],
     }
-    # said beside the features, so that a store can count them without looking into every feature of every document
-    if missing := [name for name, value in event["features"].items() if value is None or value == "" or value != value]:
+    if missing := missing_of(event["features"]):
         own["missing"] = missing
     if event.get("score_ms") is not None:
         own["score_ms"] = event["score_ms"]
@@ -63,7 +70,7 @@ def prediction_document(event: Fields) -> Document:
         rival = {"version": event["rival_version"], "score": event.get("rival_score"), "ms": event.get("rival_ms")}
         own["rival"] = _present(rival)
     document = _frame(event, event["event_time"])
-    document["event"]["duration"] = round(event["latency_ms"] * _NANOSECONDS)
+    document["event"]["duration"] = round(event["latency_ms"] * NANOSECONDS)
     document["driftgate"] = own
     if event.get("request_id") is not None:
         document["http"] = {"request": {"id": event["request_id"]}}
@@ -172,7 +179,7 @@ def _prediction_fields(document: Document, kind: str) -> Document:
     duration = document["event"].get("duration")
     if not isinstance(duration, int | float):
         raise NotADocument("event.duration: must be a number of nanoseconds")
-    fields["latency_ms"] = duration / _NANOSECONDS
+    fields["latency_ms"] = duration / NANOSECONDS
     for name in _PREDICTION_VALUES:
         fields[name] = own.get(name)
     if "rival" in own:

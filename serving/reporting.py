@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from observability.documents import document_of, prediction_document
+from observability.documents import ECS_VERSION, NANOSECONDS, document_of, missing_of, sample_point
 from observability.ids import new_id, sample_key
 from observability.spool.writer import SpoolFull, SpoolWriter
 from serving.requests import Truth
@@ -34,55 +34,65 @@ class Answered:
 
 
 def prediction_lines(batch: Answered, ids: Sequence[str]) -> list[bytes]:
-    """One spool line a prediction."""
-    given = batch.verdict.given
-    names = tuple(given.features)
-    features = zip(*(column.tolist() for column in given.features.values()), strict=True)
-    times = batch.event_times or [batch.observed] * len(ids)
-    rivals = _rival_columns(batch.verdict, len(ids))
-    same = {
-        "kind": "prediction",
+    """One spool line a prediction, as `documents.prediction_document` would have it.
+
+    Each request waits for this, so what its predictions share is put together once, and nothing in between is made.
+    """
+    given, http = batch.verdict.given, {"request": {"id": batch.request_id}}
+    event = {
+        "kind": "event",
+        "dataset": "driftgate.prediction",
+        "created": batch.observed,
+        "duration": round(round(batch.latency_ms, 3) * NANOSECONDS),
+    }
+    shared = {
         "schema_version": 1,
         "model": batch.model,
         "version": given.version,
         "role": batch.verdict.role,
-        "observed_time": batch.observed,
-        "latency_ms": round(batch.latency_ms, 3),
         "score_ms": round(given.ms, 3),
-        "request_id": batch.request_id,
     }
-    return [
-        orjson.dumps(
-            prediction_document(
-                {
-                    **same,
-                    "id": ids[row],
-                    "event_time": times[row],
-                    "sample_key": sample_key(ids[row]),
-                    "score": given.scores[row],
-                    "prediction": given.predictions[row],
-                    "raw": given.raw[row],
-                    "features": dict(zip(names, values, strict=True)),
-                    **rivals[row],
-                }
-            )
-        )
-        for row, values in enumerate(features)
-    ]
+    names = tuple(given.features)
+    rows = zip(*[column.tolist() for column in given.features.values()], strict=True)
+    lines = []
+    for row, values in enumerate(rows):
+        key, features = sample_key(ids[row]), dict(zip(names, values, strict=True))
+        own = {
+            **shared,
+            "sample_key": key,
+            "sample_point": sample_point(key),
+            "score": given.scores[row],
+            "prediction": given.predictions[row],
+            "raw": given.raw[row],
+            "features": features,
+        }
+        if missing := missing_of(features):
+            own["missing"] = missing
+        if (rival := _rival(batch.verdict, row)) is not None:
+            own["rival"] = rival
+        document = {
+            "@timestamp": batch.event_times[row] if batch.event_times else batch.observed,
+            "ecs": _ECS,
+            "event": {"id": ids[row], **event},
+            "driftgate": own,
+        }
+        if batch.request_id is not None:
+            document["http"] = http
+        lines.append(orjson.dumps(document))
+    return lines
 
 
-_NO_RIVAL: Final[Mapping[str, Any]] = {}
+_ECS: Final = {"version": ECS_VERSION}
 
 
-def _rival_columns(verdict: Verdict, rows: int) -> Sequence[Mapping[str, Any]]:
-    """What the other version said of each row; of one that could not score, only which it was."""
+def _rival(verdict: Verdict, row: int) -> Mapping[str, Any] | None:
+    """What the other version said of a row; of one that could not score, only which it was."""
     if verdict.other_version is None:
-        return [_NO_RIVAL] * rows
-    version = {"rival_version": verdict.other_version}
+        return None
+    version = {"version": verdict.other_version}
     if verdict.other is None:
-        return [version] * rows
-    same = {**version, "rival_ms": round(verdict.other.ms, 3)}
-    return [{**same, "rival_score": score} for score in verdict.other.scores]
+        return version
+    return {**version, "ms": round(verdict.other.ms, 3), "score": verdict.other.scores[row]}
 
 
 def label_lines(model: str, truths: Sequence[Truth], observed: datetime) -> list[bytes]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from bundle.blobs import BlobStore
 from bundle.columns import Columns
 from bundle.scorer import Scorer
-from observability.events import LabelEvent, PredictionEvent, parse
+from observability.events import LabelEvent, PredictionEvent, line_of, parse
 from observability.ids import new_id, sample_key
 from observability.spool.writer import SpoolWriter
 from serving.desired import Wanted
@@ -39,6 +41,12 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return Loaded(Wanted("default/tiny", 3, digest), Scorer.load(blobs, digest))
 
 
+def document(line: bytes) -> dict[str, Any]:
+    """What the line holds; instants as such, for one has many spellings."""
+    found: dict[str, Any] = orjson.loads(line)
+    return {**found, "@timestamp": datetime.fromisoformat(found["@timestamp"])}
+
+
 def scored(loaded: Loaded, raw: Sequence[Mapping[str, Any]], features: Columns, scores: list[float]) -> Scored:
     return Scored(loaded, raw, features, scores, [int(score >= 0.5) for score in scores], 0.25)
 
@@ -57,8 +65,10 @@ def test_every_prediction_line_parses_to_what_was_answered(
     batch = Answered("default/tiny", verdict, times, observed=NOW, latency_ms=1.23456)
     ids = [new_id() for _ in rows]
 
-    events = [parse(line) for line in prediction_lines(batch, ids)]
+    lines = prediction_lines(batch, ids)
+    events = [parse(line) for line in lines]
 
+    assert [document(line) for line in lines] == [document(line_of(event)) for event in events]
     for row, event in enumerate(events):
         assert isinstance(event, PredictionEvent)
         assert (event.id, event.score, event.event_time) == (ids[row], scores[row], times[row])
@@ -72,7 +82,10 @@ def test_every_prediction_line_parses_to_what_was_answered(
 def test_a_line_says_what_the_rival_said_or_that_it_could_not(loaded: Loaded) -> None:
     given, other = (scored(loaded, [{}, {}], {"n": np.ones(2, np.float32)}, s) for s in ([0.1, 0.2], [0.3, 0.4]))
     answered = Verdict(given, "canary", 2, other)
-    events = [parse(line) for line in prediction_lines(_said(answered), ["a", "b"])]
+    lines = prediction_lines(replace(_said(answered), request_id="a-request"), ["a", "b"])
+    events = [parse(line) for line in lines]
+    assert [document(line) for line in lines] == [document(line_of(event)) for event in events]
+    assert {event.request_id for event in events} == {"a-request"}
     assert [(e.role, e.score, e.rival_version, e.rival_score, e.rival_ms) for e in events] == [
         ("canary", 0.1, 2, 0.3, 0.25),
         ("canary", 0.2, 2, 0.4, 0.25),
