@@ -107,6 +107,8 @@ class SegmentReader:
             except duckdb.IOException as error:  # merged and deleted since: the manifest has its successor
                 if attempt == _ATTEMPTS - 1:
                     raise LogStoreUnavailable(f"the log store cannot be read: {error}") from error
+            except duckdb.OutOfMemoryException as error:
+                raise LogStoreUnavailable(f"a question needs more than {MEMORY_LIMIT} and disk: {error}") from error
         raise AssertionError("unreachable")
 
 

@@ -75,7 +75,7 @@ class ParquetLogStore:
         if groups:
             try:
                 self._writer.store(groups)
-            except (OSError, pa.ArrowException, duckdb.Error) as error:
+            except (OSError, pa.ArrowException, duckdb.IOException, duckdb.OutOfMemoryException) as error:
                 raise LogStoreUnavailable(f"the log store {self._folder} cannot be written: {error}") from error
         return refusals
 
