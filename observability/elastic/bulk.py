@@ -180,10 +180,18 @@ class Bulk:
                 if error.status_code != _TOO_LARGE:
                     raise
             else:
-                items = answer.body["items"]
-                return [_outcome(each, item["create"]) for each, item in zip(operations, items, strict=True)]
+                return _outcomes(operations, answer.body.get("items", []))
         middle = len(operations) // 2
         return [*self._call(operations[:middle]), *self._call(operations[middle:])]
+
+
+def _outcomes(operations: Sequence[Operation], items: Sequence[Any]) -> list[_Outcome]:
+    if len(items) != len(operations):  # then nobody knows which was meant
+        told = (
+            f"Elasticsearch: it answered for {len(items)} documents of {len(operations)}; is there a proxy in between?"
+        )
+        raise LogStoreUnavailable(told)
+    return [_outcome(each, item["create"]) for each, item in zip(operations, items, strict=True)]
 
 
 def _outcome(operation: Operation, item: Any) -> _Outcome:  # noqa: ANN401 - JSON

@@ -123,6 +123,14 @@ def test_a_call_that_is_too_large_is_halved_until_the_one_that_is_too_large_stan
     assert len(asked) == 5
 
 
+def test_half_an_answer_is_no_answer():
+    client, _ = scripted((200, {"items": [item(201)]}), (200, {}))
+    bulk = Bulk(client, "default")
+    for _ in range(2):
+        with pytest.raises(LogStoreUnavailable, match="documents of 2"):
+            bulk.append([prediction(1, "p1"), prediction(2, "p2")], fresh=True)
+
+
 def test_a_call_asks_for_creation_in_the_kinds_stream_and_for_short_answers():
     client, asked = scripted((200, {"items": [item(201)]}))
     event = prediction(1, 'p"1')
