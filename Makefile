@@ -39,11 +39,15 @@ browser: ## Chromium for the tests of the admin page, where it is missing and De
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	|| echo "no Chromium: the tests of the admin page will skip (install chromium)"
 
-servers: install ## PostgreSQL, Alertmanager, promtool and Elasticsearch for the tests, where they are missing and may be installed
-	@{ ls /usr/lib/postgresql/*/bin/initdb && command -v prometheus-alertmanager && command -v promtool; } >/dev/null 2>&1 || { test "$$(id -u)" = 0 && \
+servers: install ## PostgreSQL, Alertmanager, promtool, rsyslog, compose-go and Elasticsearch for the tests, where they are missing and may be installed
+	@{ ls /usr/lib/postgresql/*/bin/initdb /usr/lib/*/rsyslog/omelasticsearch.so && command -v prometheus-alertmanager && command -v promtool; } >/dev/null 2>&1 || { test "$$(id -u)" = 0 && \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	postgresql prometheus-alertmanager prometheus >/dev/null; } \
-	|| echo "no PostgreSQL, Alertmanager or promtool: the tests that need them will skip (install postgresql, prometheus-alertmanager, prometheus)"
+	postgresql prometheus-alertmanager prometheus rsyslog rsyslog-elasticsearch >/dev/null; } \
+	|| echo "no PostgreSQL, Alertmanager, promtool or rsyslog: the tests that need them will skip (install postgresql, prometheus-alertmanager, prometheus, rsyslog-elasticsearch)"
+	@$(BIN)/python -m tests.servers.compose >/dev/null 2>&1 || { test "$$(id -u)" = 0 && ! command -v go >/dev/null && \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go >/dev/null; \
+	$(BIN)/python -m tests.servers.compose >/dev/null; } \
+	|| echo "no compose-go: the test of compose.yaml will skip (install Go 1.21 or later)"
 	@$(BIN)/python -m tests.servers.elasticsearch_distribution >/dev/null 2>&1 || { test "$$(id -u)" = 0 && ! command -v mvn >/dev/null && \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	maven default-jre-headless >/dev/null; $(BIN)/python -m tests.servers.elasticsearch_distribution >/dev/null; } \

@@ -1,0 +1,180 @@
+"""compose.yaml, read by the reference parser: what it starts is there, is locked, and has no password in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from controlplane.cli import app
+from controlplane.settings import Settings as ControlSettings
+from deploy.setup.grant import KEYS
+from deploy.setup.make_secrets import SECRETS
+from observability.settings import Settings as LogSettings
+from observability.telemetry.settings import LogSettings as LineSettings
+from observability.telemetry.settings import MetricsSettings
+from serving.settings import Settings as ServingSettings
+from tests.servers import compose
+
+ROOT = Path(__file__).parents[2]
+ONCE = {"secrets", "grants", "templates", "dashboards"}
+OURS = "driftgate:"
+
+
+@pytest.fixture(scope="module")
+def written() -> dict:
+    return yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def model() -> dict:
+    done = compose.parsed(ROOT / "compose.yaml")
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def services(model) -> dict:
+    return model["services"]
+
+
+def of_ours(services: dict) -> dict:
+    return {name: service for name, service in services.items() if service["image"].startswith(OURS)}
+
+
+def test_the_reference_parser_takes_it_and_finds_every_part(services):
+    assert {"elasticsearch", "kibana", "filebeat", "logstash", "postgres", "mlflow", "alertmanager", "prometheus",
+            "control", "monitor", "shipper", "serving"} <= set(services)  # fmt: skip
+
+
+def test_everything_that_goes_on_says_whether_it_is_well_and_is_started_again(services):
+    for name, service in services.items():
+        if name in ONCE:
+            assert service["restart"].startswith("on-failure"), name
+        else:
+            assert service["healthcheck"]["test"] and service["restart"] == "unless-stopped", name
+
+
+def test_every_image_has_a_version_and_names_no_registry(services):
+    for name, service in services.items():
+        image, _, tag = service["image"].partition(":")
+        assert re.search(r"\d", tag) and tag != "latest", name
+        assert "." not in image.split("/")[0], name
+
+
+def test_nobody_gets_more_than_he_needs(services):
+    for name, service in services.items():
+        assert not service.get("privileged") and "host" not in (service.get("network_mode"), service.get("pid")), name
+        assert not any("docker.sock" in str(volume) for volume in service.get("volumes", ())), name
+    for name, service in of_ours(services).items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name == "secrets" or "user" not in service, "the image's own account"
+
+
+def test_people_reach_it_on_this_machine_only_and_what_it_stands_on_not_at_all(services, model):
+    assert model["networks"]["inside"]["internal"]
+    published = {name: service["ports"] for name, service in services.items() if service.get("ports")}
+    assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
+    hidden = {"elasticsearch", "postgres", "mlflow", "control", "serving", "monitor", "shipper", "logstash"}
+    for name in hidden:
+        assert name not in published and set(services[name]["networks"]) == {"inside"}, name
+
+
+def test_no_password_is_in_it(written, services):
+    text = (ROOT / "compose.yaml").read_text()
+    assert not re.search(r"(?i)(password|secret|api_?key|token|_key)\s*[:=]\s*[\"']?[A-Za-z0-9+/]{6,}", text)
+    assert "changeme" not in text
+    for name, service in services.items():
+        for variable, value in (service.get("environment") or {}).items():
+            if re.search("PASSWORD|SECRET|KEY|TOKEN", variable) and "_FILE" not in variable:
+                assert str(value).startswith("/run/") or value in ("true", "false"), (name, variable)
+
+
+def test_what_is_mounted_is_there(written):
+    for name, service in written["services"].items():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), (name, source)
+            else:
+                assert source in written["volumes"], (name, source)
+
+
+def test_each_secret_is_mounted_by_its_reader_only(services):
+    mounted = {
+        name: {each["source"].removeprefix("secrets-") for each in service.get("volumes", ())
+               if each["source"].startswith("secrets-")}
+        for name, service in services.items() if name != "secrets"
+    }  # fmt: skip
+    made = {secret.file.split("/")[0] for secret in SECRETS} | {key.split("/")[0] for key in KEYS.values()}
+    assert set.union(*mounted.values()) == made
+    assert mounted["elasticsearch"] == {"elastic"} and mounted["kibana"] == {"kibana"}
+    assert mounted["shipper"] == {"ship"} and mounted["control"] == mounted["monitor"] == {"app"}
+    assert mounted["serving"] == set(), "it asks the control plane"
+    assert [name for name, folders in mounted.items() if "setup" in folders] == ["dashboards", "grants", "templates"]
+
+
+def settings_names() -> set[str]:
+    names = set()
+    for settings in (ControlSettings, LogSettings, LineSettings, MetricsSettings, ServingSettings):
+        prefix = settings.model_config["env_prefix"]
+        names |= {prefix + field.upper() for field in settings.model_fields}
+        names.add(prefix + "SECRETS")
+    return names
+
+
+def test_every_setting_of_ours_exists(services):
+    known = settings_names()
+    for name, service in of_ours(services).items():
+        for variable in service.get("environment") or {}:
+            if variable.startswith(("CONTROLPLANE_", "OBSERVABILITY_", "SERVING_", "PIPELINE_")):
+                assert variable in known, (name, variable)
+
+
+def test_the_settings_are_taken_as_they_stand_there(services, monkeypatch):
+    for name, service in of_ours(services).items():
+        with monkeypatch.context() as patched:
+            for variable, value in (service.get("environment") or {}).items():
+                if not variable.endswith("_SECRETS"):
+                    patched.setenv(variable, value)
+            ControlSettings(), LogSettings(), MetricsSettings()
+            assert name in ONCE | {"serving", "mlflow"} or LogSettings().store == "elasticsearch", name
+
+
+def test_every_command_of_ours_exists(services):
+    for name, service in of_ours(services).items():
+        if service.get("entrypoint"):
+            continue
+        command = get_command(app)
+        for word in service["command"]:
+            command = command.commands[word]
+        assert command.callback is not None, name
+
+
+def test_a_start_waits_for_what_it_needs(services):
+    def needs(name: str) -> set[str]:
+        direct = set(services[name].get("depends_on") or {})
+        return direct.union(*(needs(each) for each in direct)) if direct else direct
+
+    assert {"postgres", "elasticsearch", "templates", "secrets"} <= needs("control")
+    assert {"grants", "secrets"} <= needs("kibana") and "kibana" in needs("dashboards")
+    assert all(name not in needs(name) for name in services)
+
+
+def test_prometheus_asks_every_process_by_its_name_and_port(services):
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "compose.yml").read_text())
+    targets = [t for job in config["scrape_configs"] for each in job["static_configs"] for t in each["targets"]]
+    ports = {name: field.default for name, field in MetricsSettings.model_fields.items()}
+    assert {target.split(":")[0] for target in targets} == {"control", "monitor", "shipper", "serving"} <= set(services)
+    for target in targets:
+        name, _, port = target.partition(":")
+        assert int(port) == ports[f"{name}_port"], target
+
+
+@pytest.mark.parametrize("file", ["filebeat/filebeat.yml", "logstash/logstash.yml", "alertmanager.yml"])
+def test_configuration_of_others_is_whole_yaml(file):
+    assert yaml.safe_load((ROOT / "deploy" / file).read_text())
