@@ -34,7 +34,7 @@ LOOKED_UP: Final = 5_000
 #: of more than EXACT_LABELS pairs of scores: so many are read for each row that is asked for, and at least
 PAIRS_A_ROW, LEAST_PAIRS = 4, 20_000
 #: where the share of labelled predictions is known so well, relatively, no more are looked at
-WELL_KNOWN: Final = 0.008
+WELL_KNOWN: Final = 0.009
 
 
 class ElasticLogStore:
