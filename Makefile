@@ -48,7 +48,7 @@ servers: install ## PostgreSQL, Alertmanager, promtool, rsyslog, compose-go and 
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go >/dev/null; \
 	$(BIN)/python -m tests.servers.compose >/dev/null; } \
 	|| echo "no compose-go: the test of compose.yaml will skip (install Go 1.21 or later)"
-	@$(BIN)/python -m tests.servers.elasticsearch_distribution >/dev/null 2>&1 || { test "$$(id -u)" = 0 && ! command -v mvn >/dev/null && \
+	@$(BIN)/python -m tests.servers.elasticsearch_distribution >/dev/null 2>&1 || { test "$$(id -u)" = 0 && \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	maven default-jre-headless >/dev/null; $(BIN)/python -m tests.servers.elasticsearch_distribution >/dev/null; } \
 	|| echo "no Elasticsearch: the tests that need it will skip (install maven and a Java 17 or later)"

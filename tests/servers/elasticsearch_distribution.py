@@ -46,9 +46,9 @@ def unpacked(version: str = VERSION) -> Path:
 
 def java_for(version: str = VERSION) -> Path:
     """A JAVA_HOME that the server runs on. Raises Missing."""
-    oldest, newest = (21, 99) if int(version.partition(".")[0]) >= 9 else (17, 24)
+    oldest = 21 if int(version.partition(".")[0]) >= 9 else 17
     for home in _javas():
-        if oldest <= version_of(home) <= newest:
+        if version_of(home) >= oldest:
             return home
     raise Missing(f"Elasticsearch {version} needs Java {oldest} or later: install openjdk-{oldest}-jre-headless")
 
@@ -77,11 +77,12 @@ def _cache() -> Path:
 
 
 def _javas() -> Iterator[Path]:
-    for name in ("DRIFTGATE_JAVA21", "JAVA_HOME"):
-        if home := os.environ.get(name):
-            yield Path(home)
+    if home := os.environ.get("JAVA_HOME"):
+        yield Path(home)
     if java := shutil.which("java"):
         yield Path(java).resolve().parents[1]
+    if home := os.environ.get("DRIFTGATE_JAVA21"):
+        yield Path(home)
     yield from sorted(_JVMS.glob("*"))
 
 
