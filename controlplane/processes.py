@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,8 +45,9 @@ from controlplane.store import Store, open_engine
 from controlplane.store.measures import Measures
 from observability.clock import Clock, SystemClock
 from observability.logstores import open_log_store
+from observability.ports import LogStoreUnavailable
 from observability.settings import Settings as ShippingSettings
-from observability.spool.dead_letters import DeadLetters
+from observability.spool.dead_letters import DeadLetters, DeadLettersFull
 from observability.spool.reader import SpoolReader
 from observability.spool.shipper import PoisonWindow, Shipper, TooMuchPoison
 from observability.telemetry import storecalls
@@ -59,6 +60,8 @@ from observability.telemetry.shipping import Shipping
 LOG: Final = logging.getLogger(__name__)
 #: so long a shipper that was stopped by refused lines is there to be asked why, before it ends and is started again
 STANDSTILL_SECONDS: Final = 60.0
+#: batches that are shipped after it was told to end
+LAST_ROUNDS: Final = 3
 
 
 def run_control(settings: Settings) -> None:
@@ -154,7 +157,6 @@ def run_shipper(settings: Settings) -> None:
     """Spooled events moved to the log store, until a signal ends it."""
     home, shipping = settings.folders, ShippingSettings()
     with _telling("shipper", home.spool) as registry:
-        metrics = Shipping(registry, home.spool, shipping.elasticsearch_ca_cert)
         shipper = Shipper(
             SpoolReader(home.spool),
             storecalls.counted(open_log_store(home.log_store, shipping), registry),
@@ -162,14 +164,24 @@ def run_shipper(settings: Settings) -> None:
             batch_lines=shipping.batch_lines,
             poison=PoisonWindow(share=shipping.poison_share),
         )
+        metrics = Shipping(registry, home.spool, shipper.counts, shipping.elasticsearch_ca_cert)
         stop = _until_signalled()
         try:
             shipper.run(stop)
+            _ship_the_rest(shipper)
         except TooMuchPoison:
             metrics.stands_still()
             LOG.exception("shipping stands still")
             stop.wait(STANDSTILL_SECONDS)
             raise
+
+
+def _ship_the_rest(shipper: Shipper) -> None:
+    """What was spooled while the other processes ended; what the store does not take now waits for the next start."""
+    with suppress(LogStoreUnavailable, DeadLettersFull, OSError):
+        for _ in range(LAST_ROUNDS):
+            if not shipper.ship_once().lines:
+                return
 
 
 def run_serving(settings: Settings) -> NoReturn:

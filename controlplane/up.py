@@ -56,6 +56,8 @@ class Service:
     command: Sequence[str]
     ready_url: str | None = None
     port_setting: str = "its settings"
+    #: it is asked to end when the others have: it takes care of what they leave
+    ends_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,16 @@ class Supervisor:
 
     def stop(self) -> None:
         """End all in reverse order: ask first, and kill what does not listen."""
-        for running in reversed(self._running):
+        for last in (False, True):
+            self._end([running for running in reversed(self._running) if running.service.ends_last is last])
+        self._running.clear()
+
+    def _end(self, ending: Sequence[_Running]) -> None:
+        for running in ending:
             if running.alive:
                 running.process.terminate()
         deadline = time.monotonic() + self._wait.stop
-        for running in reversed(self._running):
+        for running in ending:
             try:
                 running.process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -154,7 +161,6 @@ class Supervisor:
                 running.process.kill()
                 running.process.wait()
             running.output.close()
-        self._running.clear()
 
     def _restart(self, index: int, now: float) -> None:
         running = self._running[index]
@@ -274,7 +280,7 @@ def services(control_url: str, serving_url: str) -> list[Service]:
     driftgate = (sys.executable, "-m", "controlplane")
     return [
         Service("control", (*driftgate, "control"), f"{control_url}/readyz", "CONTROLPLANE_PORT"),
-        Service("ship", (*driftgate, "ship")),
+        Service("ship", (*driftgate, "ship"), ends_last=True),
         Service("monitor", (*driftgate, "monitor")),
         Service("serve", (*driftgate, "serve"), f"{serving_url}/healthz", "CONTROLPLANE_SERVING_PORT"),
     ]

@@ -30,6 +30,10 @@ OLDEST: Final = Measure(
     "driftgate_events_oldest_waiting_seconds", "gauge", "How long the oldest line has waited in the spool; 0 for none."
 )
 SPOOL_BYTES: Final = Measure("driftgate_spool_bytes", "gauge", "What a writer's segments take.", ("writer",))
+FAILURES: Final = Measure(
+    "driftgate_shipper_failures_total", "counter", "Batches that could not be moved, by the error: all waits then.",
+    ("reason",),
+)  # fmt: skip
 STOPPED: Final = Measure(
     "driftgate_shipper_stopped", "gauge", "1 while shipping stands still because too many lines were refused."
 )
@@ -38,15 +42,21 @@ CERTIFICATE: Final = Measure(
     "When the first certificate of the authority that signed those of the log store's nodes ends.",
 )  # fmt: skip
 ACCOUNT: Final = (SPOOLED, INDEXED, DEAD, WAITING, UNACCOUNTED, OLDEST, SPOOL_BYTES)
-MEASURES: Final = (*ACCOUNT, STOPPED, CERTIFICATE)
+MEASURES: Final = (*ACCOUNT, FAILURES, STOPPED, CERTIFICATE)
+_FAILURES: Final = ("DeadLettersFull", "LogStoreUnavailable", "OSError")
+#: what else the shipper counts: the account has it
+_NO_FAILURES: Final = frozenset({"batches", "indexed", "dead_lettered"})
 #: counting the account reads what waits
 ACCOUNT_SECONDS: Final = 10.0
 
 
 class Shipping:
-    """The shipper's metrics."""
+    """The shipper's metrics; `counts` is what it counts itself."""
 
-    def __init__(self, registry: CollectorRegistry, spool: Path, ca_certificate: Path | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, spool: Path, counts: Mapping[str, int], ca_certificate: Path | None = None
+    ) -> None:
+        registry.register(Read((FAILURES,), lambda: {FAILURES: _failures(counts)}, fresh=0.0))
         registry.register(Read(ACCOUNT, lambda: account(spool, time.time()), ACCOUNT_SECONDS))
         registry.register(Read((CERTIFICATE,), lambda: {CERTIFICATE: expiry_of(ca_certificate)}))
         self._stopped = STOPPED.gauge(registry)
@@ -54,6 +64,12 @@ class Shipping:
     def stands_still(self) -> None:
         """Too much was refused."""
         self._stopped.set(1)
+
+
+def _failures(counts: Mapping[str, int]) -> Values:
+    """From 0 on, so that the first failure is seen as one more."""
+    known = {**dict.fromkeys(_FAILURES, 0), **counts}
+    return {(name,): float(count) for name, count in known.items() if name not in _NO_FAILURES}
 
 
 def account(spool: Path, now: float) -> Mapping[Measure, Values | float | None]:

@@ -92,6 +92,10 @@ CASES: Final[dict[str, tuple[dict[str, str], dict[str, str]]]] = {
         {"driftgate_shipper_stopped": "0x77 1 0x20"},
         {"driftgate_shipper_stopped": "0x60 1 0x40"},
     ),
+    "DriftgateDeadLettersFull": (
+        {'driftgate_shipper_failures_total{reason="DeadLettersFull"}': f"0+3x{MINUTES}"},
+        {'driftgate_shipper_failures_total{reason="LogStoreUnavailable"}': f"0+3x{MINUTES}"},
+    ),
     "DriftgateLogStoreDown": (
         {UNAVAILABLE: f"0x60 0+2x{MINUTES}", CALLS: f"0+9x60 540x{MINUTES}"},
         {UNAVAILABLE: f"0+2x{MINUTES}", CALLS: f"0+9x{MINUTES}"},

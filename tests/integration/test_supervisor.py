@@ -170,6 +170,20 @@ def test_a_signal_while_services_start_ends_those_that_have(tmp_path: Path, numb
     os.kill(pids_in(tmp_path / "detached")[0], signal.SIGKILL)
 
 
+def test_what_ships_is_asked_to_end_when_all_others_have(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    ends = "import atexit, os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); "
+    leaves = f"atexit.register(lambda: (time.sleep(0.5), open({str(left)!r}, 'w'))); "
+    takes = f"atexit.register(lambda: print(os.path.exists({str(left)!r}))); "
+    with Supervisor(tmp_path, {}, lambda _: None) as supervisor:
+        for name, at_exit in (("ship", takes), ("serve", leaves)):
+            command = (sys.executable, "-c", ends + at_exit + "print('up', flush=True); signal.pause()")
+            supervisor.start(Service(name, command, ends_last=name == "ship"))
+            wait_until(lambda log=tmp_path / f"{name}.log": "up" in log.read_text(), "it listens")
+
+    assert (tmp_path / "ship.log").read_text().split() == ["up", "True"]
+
+
 @linux
 def test_no_service_outlives_a_supervisor_that_is_killed_and_a_detached_run_does(tmp_path: Path) -> None:
     process = supervising(tmp_path)
