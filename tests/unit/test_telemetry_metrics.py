@@ -171,8 +171,10 @@ def test_a_statement_that_the_database_turned_away_is_counted(tmp_path):
     assert value(registry, "driftgate_database_busy_total") == 1
 
 
-def test_how_things_stand_is_told_in_numbers(tmp_path):
-    world, registry = World(tmp_path), CollectorRegistry()
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_how_things_stand_is_told_in_numbers(tmp_path, kind, request):
+    database = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    world, registry = World(tmp_path, database=database), CollectorRegistry()
     registry.register(standing.standing(Measures(world.store._engine), world.clock, world.clock))
     registry.register(standing.watching(Measures(world.store._engine), world.clock))
     version = world.to_production()
