@@ -178,8 +178,8 @@ def test_the_windows_to_judge_are_found_by_an_index_alone(tmp_path):
     with World(tmp_path).store._reading() as session:
         plan = session.connection().exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT id FROM windows WHERE model = 'm' AND version = 1 AND monitor = 'w' AND "
-            "segment = '' AND cut_at >= 0 AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.model = 'm' AND rule = 'r' "
-            "AND cause = windows.id) ORDER BY until_time, until_id LIMIT 50"
+            "segment = '' AND cut_at >= 0 AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.model = 'm' "
+            "AND rule = 'r' AND cause = windows.id) ORDER BY until_time, until_id LIMIT 50"
         )
         told = " ".join(row[3] for row in plan)
     assert "COVERING INDEX windows_to_judge" in told and "SCAN" not in told and "TEMP B-TREE" not in told
