@@ -1,4 +1,4 @@
-"""What compose.yaml runs once: secrets that nobody can guess, each for its reader, and keys that may do what they must."""
+"""What compose.yaml runs once: secrets nobody guesses, each for its reader, and keys that may do what they must."""
 
 from __future__ import annotations
 
