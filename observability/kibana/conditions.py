@@ -61,22 +61,7 @@ class AtLeast:
         return _any_of([{"range": {self.field: {"gte": self.least}}}])
 
 
-@dataclass(frozen=True)
-class Has:
-    """The field has a value."""
-
-    field: str
-
-    @property
-    def kuery(self) -> str:
-        return f"{self.field}: *"
-
-    @property
-    def query(self) -> Json:
-        return _any_of([{"exists": {"field": self.field}}])
-
-
-Condition: TypeAlias = Is | AtLeast | Has
+Condition: TypeAlias = Is | AtLeast
 
 
 def kuery_of(conditions: Iterable[Condition]) -> str:

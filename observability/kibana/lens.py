@@ -7,8 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from observability.kibana.conditions import kuery_of
 from observability.kibana.panels import Between, Metric, Over, Panel, Split, Top, Unit
-from observability.kibana.queries import condition_of, metric_name, split_name
-from observability.kibana.views import TIME
+from observability.kibana.queries import metric_name, split_name
 
 Json: TypeAlias = dict[str, Any]
 
@@ -57,19 +56,20 @@ def lens_of(panel: Panel, namespace: str) -> Json:
 
 
 def _metric(metric: Metric, panel: Panel) -> Json:
-    known = "number" if metric.field is None else panel.reads.type_of(metric.field)
+    if metric.field is not None:
+        panel.reads.type_of(metric.field)  # so that it is known to be there
     column: Json = {
         "label": metric.label,
         "customLabel": True,
-        "dataType": "number" if metric.operation != "last" else known,
+        "dataType": "number",
         "isBucketed": False,
         "scale": "ratio",
-        "operationType": {"unique": "unique_count", "last": "last_value"}.get(metric.operation, metric.operation),
+        "operationType": "unique_count" if metric.operation == "unique" else metric.operation,
         "sourceField": metric.field or _RECORDS,
         "params": _metric_params(metric),
     }
-    if where := condition_of(metric):
-        column["filter"] = {"language": "kuery", "query": kuery_of(where)}
+    if metric.where:
+        column["filter"] = {"language": "kuery", "query": kuery_of(metric.where)}
     return column
 
 
@@ -77,8 +77,6 @@ def _metric_params(metric: Metric) -> Json:
     params: Json = {}
     if metric.operation == "percentile":
         params["percentile"] = metric.percentile
-    elif metric.operation == "last":
-        params |= {"sortField": TIME, "showArrayValues": False}
     else:
         params["emptyAsNull"] = metric.operation != "count"
     if metric.unit in _FORMATS:
@@ -91,7 +89,13 @@ def _split(split: Split, panel: Panel) -> Json:
     match split:
         case Over():
             params: Json = {"interval": "auto", "includeEmptyRows": False, "dropPartials": False}
-            return {**kept, "label": TIME, "operationType": "date_histogram", "scale": "interval", "params": params}
+            return {
+                **kept,
+                "label": split.field,
+                "operationType": "date_histogram",
+                "scale": "interval",
+                "params": params,
+            }
         case Top(_, label, size):
             params = {
                 "size": size,

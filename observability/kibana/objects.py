@@ -14,7 +14,7 @@ import orjson
 from observability.kibana.conditions import kuery_of
 from observability.kibana.lens import lens_of
 from observability.kibana.panels import GRID, Control, Dashboard, Lines, Panel, Place, laid_out
-from observability.kibana.views import LAG, TIME, VIEWS, DataView
+from observability.kibana.views import LAG, VIEWS, DataView
 
 Json: TypeAlias = dict[str, Any]
 
@@ -68,7 +68,7 @@ def _data_view(view: DataView, namespace: str) -> Json:
     attributes = {
         "title": view.pattern(namespace),
         "name": view.name if namespace == "default" else f"{view.name} ({namespace})",
-        "timeFieldName": TIME,
+        "timeFieldName": view.time,
         "allowNoIndex": True,
         "fields": "[]",
         "fieldAttrs": "{}",
@@ -90,7 +90,7 @@ def _search(dashboard: Dashboard, lines: Lines, namespace: str) -> Json:
         "title": f"{dashboard.title}: {lines.title}",
         "description": lines.note,
         "columns": list(lines.columns),
-        "sort": [[TIME, "desc"]],
+        "sort": [[lines.reads.time, "desc"]],
         "grid": {},
         "hideChart": True,
         "isTextBasedQuery": False,

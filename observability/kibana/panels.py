@@ -12,7 +12,7 @@ from observability.kibana.views import VIEWS, DataView
 
 #: columns of Kibana's grid
 GRID: Final = 48
-Operation: TypeAlias = Literal["count", "average", "max", "min", "sum", "unique", "percentile", "last"]
+Operation: TypeAlias = Literal["count", "average", "max", "min", "sum", "unique", "percentile"]
 Shape: TypeAlias = Literal["number", "line", "bars", "area", "table", "heat"]
 Unit: TypeAlias = Literal["plain", "percent", "nanoseconds", "milliseconds", "seconds"]
 

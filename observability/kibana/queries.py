@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from observability.kibana.conditions import Condition, Has, query_of
+from observability.kibana.conditions import Condition, query_of
 from observability.kibana.panels import Between, Lines, Metric, Over, Panel, Split, Top
-from observability.kibana.views import TIME
 
 Json: TypeAlias = dict[str, Any]
 
@@ -43,12 +42,13 @@ class Query:
 def query_behind(panel: Panel | Lines, namespace: str, span: Span) -> Query:
     """What Elasticsearch is asked for a panel."""
     chosen = () if isinstance(panel, Panel) and panel.whole else span.where
-    between = {"range": {TIME: {"gte": span.since.isoformat(), "lt": span.until.isoformat()}}}
+    time = panel.reads.time
+    between = {"range": {time: {"gte": span.since.isoformat(), "lt": span.until.isoformat()}}}
     body: Json = {"query": query_of((*panel.where, *chosen), between)}
     if computed := panel.reads.runtime_fields:
         body["runtime_mappings"] = computed
     if isinstance(panel, Lines):
-        body |= {"size": LINES, "sort": [{TIME: "desc"}], "fields": list(panel.columns)}
+        body |= {"size": LINES, "sort": [{time: "desc"}], "fields": list(panel.columns)}
     else:
         body |= {"size": 0, "track_total_hits": True, "aggs": _aggregations(panel, span.step)}
     return Query(panel.reads.pattern(namespace), body)
@@ -57,6 +57,8 @@ def query_behind(panel: Panel | Lines, namespace: str, span: Span) -> Query:
 def _aggregations(panel: Panel, step: str) -> Json:
     found = {name: each for number, metric in enumerate(panel.metrics) for name, each in _metric(number, metric)}
     for number, split in reversed(list(enumerate(panel.by))):
+        if isinstance(split, Top):  # what it is sorted by has to be directly below, too
+            found = dict(_metric(0, panel.metrics[0])) | found
         inner = {"aggs": found} if found else {}
         found = {split_name(number): {**_split(split, step, panel.metrics[0]), **inner}}
     return found
@@ -70,17 +72,12 @@ def metric_name(number: int) -> str:
     return f"metric{number}"
 
 
-def condition_of(metric: Metric) -> tuple[Condition, ...]:
-    """Which documents a metric is of. A last value is that of the last document that has one."""
-    return (*metric.where, Has(metric.field)) if metric.operation == "last" and metric.field else metric.where
-
-
 def _metric(number: int, metric: Metric) -> list[tuple[str, Json]]:
     """Nothing for a plain count: each bucket has it."""
-    name, where, told = metric_name(number), condition_of(metric), _value(metric)
-    if not where:
+    name, told = metric_name(number), _value(metric)
+    if not metric.where:
         return [] if told is None else [(name, told)]
-    return [(name, {"filter": query_of(where), **({"aggs": {"value": told}} if told else {})})]
+    return [(name, {"filter": query_of(metric.where), **({"aggs": {"value": told}} if told else {})})]
 
 
 def _value(metric: Metric) -> Json | None:
@@ -89,8 +86,6 @@ def _value(metric: Metric) -> Json | None:
             return None
         case "percentile":
             return {"percentiles": {"field": metric.field, "percents": [metric.percentile]}}
-        case "last":
-            return {"top_metrics": {"metrics": {"field": metric.field}, "size": 1, "sort": {TIME: "desc"}}}
         case operation:
             return {_PLAIN[operation]: {"field": metric.field}}
 
@@ -112,7 +107,7 @@ def _split(split: Split, step: str, first: Metric) -> Json:
 def _order(metric: Metric) -> str:
     """What the largest is by: the first metric."""
     of = f".{metric.percentile}" if metric.operation == "percentile" else ""
-    if condition_of(metric):
+    if metric.where:
         return metric_name(0) + (">value" + of if metric.operation != "count" else "")
     return "_count" if metric.operation == "count" else metric_name(0) + of
 
@@ -120,13 +115,11 @@ def _order(metric: Metric) -> str:
 def number_in(bucket: Mapping[str, Any], number: int, metric: Metric) -> float | None:
     """What a bucket of the answer, or the answer's aggregations with `doc_count`, says of a metric."""
     if metric.operation == "count":
-        counted = bucket[metric_name(number)] if condition_of(metric) else bucket
+        counted = bucket[metric_name(number)] if metric.where else bucket
         return float(counted["doc_count"])
     told = bucket[metric_name(number)]
-    told = told["value"] if condition_of(metric) else told
+    told = told["value"] if metric.where else told
     if metric.operation == "percentile":
         return next(iter(told["values"].values()), None)
-    if metric.operation == "last":
-        return told["top"][0]["metrics"][metric.field] if told["top"] else None
     found: float | None = told["value"]
     return found

@@ -15,14 +15,11 @@ from typing import Any, Final, Literal, TypeAlias
 import orjson
 
 from observability.kibana.conditions import AtLeast, Condition, Is, query_of
-from observability.kibana.views import LAG, VIEWS
+from observability.kibana.views import COME, LAG, SEEN, VIEWS
 
 Json: TypeAlias = dict[str, Any]
 
 RULE_TYPE: Final = ".es-query"
-#: not @timestamp, which is when something happened: a rule looks at what has come since it looked last
-SEEN: Final = "event.created"
-COME: Final = "event.ingested"
 _LARGEST_LAG: Final = 300_000
 _MODELS: Final = 100
 
@@ -39,7 +36,7 @@ class Rule:
     threshold: int
     minutes: int
     runbook: str
-    #: where it looks for the time
+    #: not when it happened: a rule looks at what is new
     time: str = SEEN
     #: one alert for each value of this field
     each: str | None = None
@@ -58,8 +55,8 @@ class Rule:
 RULES: Final[tuple[Rule, ...]] = (
     Rule("no-predictions", "Driftgate: no prediction for 10 minutes", "prediction", (), "<", 1, 10,
          "DriftgateServingNotReady"),
-    Rule("ingest-lag", "Driftgate: events come 5 minutes late to the log store", "all", (AtLeast(LAG, _LARGEST_LAG),),
-         ">", 0, 10, "DriftgateShippingBehind", time=COME),
+    Rule("ingest-lag", "Driftgate: events come 5 minutes late to the log store", "arrivals",
+         (AtLeast(LAG, _LARGEST_LAG),), ">", 0, 10, "DriftgateShippingBehind", time=COME),
     Rule("errors-logged", "Driftgate: a process logs errors", "service", (Is("log.level", "error", "critical"),),
          ">", 0, 10, "DriftgateErrorsLogged", each="service.name"),
     Rule("drift", "Driftgate: half of the features of a window have drifted", "verdict",

@@ -8,29 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
 from observability.elastic.streams import KINDS, mapping_of, stream_of
-from observability.events import ControlKind
 
 Json: TypeAlias = dict[str, Any]
 #: types as Lens calls them
 DataType: TypeAlias = Literal["string", "number", "boolean", "date"]
 
-TIME: Final = "@timestamp"
+#: when it happened, when it was observed, and when it came to the log store
+TIME, SEEN, COME = "@timestamp", "event.created", "event.ingested"
 #: milliseconds between an event's observation and its coming to the log store
 LAG: Final = "driftgate.ingest_lag"
-#: what the documents of one kind call otherwise, so that one control finds a version in all of them
-VERSION: Final = "driftgate.version"
 _TYPES: Final[Mapping[str, DataType]] = {
     "keyword": "string", "long": "number", "double": "number", "boolean": "boolean", "date_nanos": "date",
 }  # fmt: skip
 _LAG_SCRIPT: Final = (
     "if (doc['event.ingested'].size() > 0 && doc['event.created'].size() > 0) "
     "{ emit(ChronoUnit.MILLIS.between(doc['event.created'].value, doc['event.ingested'].value)); }"
-)
-_VERSION_SCRIPT: Final = (
-    "if (doc['driftgate.{kind}.version'].size() > 0) {{ emit(doc['driftgate.{kind}.version'].value); }}"
 )
 
 
@@ -42,23 +37,26 @@ class UnknownField(LookupError):
 class DataView:
     """Documents that a panel reads: those of one kind, or of all kinds."""
 
-    kind: str
+    key: str
     #: as people see it in Kibana
     name: str
+    kinds: tuple[str, ...]
+    #: which time the time that people choose is
+    time: str = TIME
     #: name -> script: fields that are computed when they are asked for, all of them whole numbers
     computed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def pattern(self, namespace: str) -> str:
         """The data streams that it reads.
 
-        >>> VIEWS["prediction"].pattern("default"), VIEWS["all"].pattern("default")
+        >>> VIEWS["prediction"].pattern("default"), VIEWS["arrivals"].pattern("default")
         ('logs-driftgate.prediction-default', 'logs-driftgate.*-default')
         """
-        return stream_of("*" if self.kind == "all" else self.kind, namespace)
+        return stream_of(self.kinds[0] if len(self.kinds) == 1 else "*", namespace)
 
     def id(self, namespace: str) -> str:
         """The same at every import."""
-        return f"driftgate-{namespace}-{self.kind}"
+        return f"driftgate-{namespace}-{self.key}"
 
     @property
     def runtime_fields(self) -> Json:
@@ -69,11 +67,10 @@ class DataView:
         """Of a field, as Lens calls it. Raises UnknownField."""
         if name in self.computed:
             return "number"
-        kinds = KINDS if self.kind == "all" else (self.kind,)
-        found = {_declared(mapping_of(kind)["properties"], name) for kind in kinds}
+        found = {_declared(mapping_of(kind)["properties"], name) for kind in self.kinds}
         known = _TYPES.get(str(next(iter(found)))) if len(found) == 1 else None
         if known is None:
-            raise UnknownField(f"{self.kind}: {name} is {sorted(map(str, found))}, nothing that can be counted")
+            raise UnknownField(f"{self.key}: {name} is {sorted(map(str, found))}, nothing that can be counted")
         return known
 
 
@@ -87,14 +84,15 @@ def _declared(fields: Mapping[str, Json], name: str) -> str | None:
 
 
 def _views() -> dict[str, DataView]:
-    named = {kind: DataView(kind, f"Driftgate: {kind}s") for kind in KINDS}
-    named["drift"] = DataView("drift", "Driftgate: drift of features")
-    named["service"] = DataView("service", "Driftgate: service logs")
-    for kind in get_args(ControlKind):
-        if _declared(mapping_of(kind)["properties"], f"driftgate.{kind}.version") == "long":
-            named[kind] = DataView(kind, named[kind].name, {VERSION: _VERSION_SCRIPT.format(kind=kind)})
-    return {**named, "all": DataView("all", "Driftgate: everything", {LAG: _LAG_SCRIPT})}
+    of_kinds = {kind: DataView(kind, f"Driftgate: {kind}s", (kind,)) for kind in KINDS}
+    of_kinds["drift"] = DataView("drift", "Driftgate: drift of features", ("drift",))
+    of_kinds["service"] = DataView("service", "Driftgate: service logs", ("service",))
+    return {
+        **of_kinds,
+        "all": DataView("all", "Driftgate: everything", KINDS),
+        "arrivals": DataView("arrivals", "Driftgate: arrivals", KINDS, COME, {LAG: _LAG_SCRIPT}),
+    }
 
 
-#: by kind
+#: by key: the kind, or what it is of all kinds
 VIEWS: Final[Mapping[str, DataView]] = MappingProxyType(_views())

@@ -7,7 +7,7 @@ from typing import Final
 from observability.kibana.conditions import Is
 from observability.kibana.dashboards.models import BY_TIME
 from observability.kibana.panels import Control, Dashboard, Lines, Metric, Over, Panel, Top
-from observability.kibana.views import LAG
+from observability.kibana.views import COME, LAG
 
 _BY_STREAM: Final = Top("event.dataset", "stream", 20)
 _LINES: Final = (Metric("lines"),)
@@ -27,18 +27,18 @@ PIPELINE: Final = Dashboard(
              "DriftgateLinesUnaccounted"),
     panels=(
         Panel("Documents", "all", "number", (Metric("documents"),), width=16, height=6),
-        Panel("Lag, p95", "all", "number", (Metric("of all streams", "percentile", LAG, percentile=95,
+        Panel("Lag, p95", "arrivals", "number", (Metric("of all streams", "percentile", LAG, percentile=95,
               unit="milliseconds"),), width=16, height=6),
         Panel("Troubles of the shipper", "service", "number", _LINES,
               where=(Is("service.name", "shipper"), _TROUBLE), width=16, height=6, whole=True),
         Panel("Documents by stream", "all", "bars", (Metric("documents"),), (_BY_STREAM, BY_TIME)),
-        Panel("Documents indexed by stream", "all", "bars", (Metric("documents"),),
-              (_BY_STREAM, Over("event.ingested")), note="By when they came here, not by when it happened."),
-        Panel("Ingest lag", "all", "line",
+        Panel("Documents indexed by stream", "arrivals", "bars", (Metric("documents"),),
+              (_BY_STREAM, Over(COME)), note="By when they came here, not by when it happened."),
+        Panel("Ingest lag", "arrivals", "line",
               (Metric("p50", "percentile", LAG, percentile=50, unit="milliseconds"),
                Metric("p95", "percentile", LAG, percentile=95, unit="milliseconds"),
-               Metric("largest", "max", LAG, unit="milliseconds")), (Over("event.ingested"),)),
-        Panel("Streams", "all", "table",
+               Metric("largest", "max", LAG, unit="milliseconds")), (Over(COME),)),
+        Panel("Streams", "arrivals", "table",
               (Metric("documents"), Metric("p95 of lag", "percentile", LAG, percentile=95, unit="milliseconds"),
                Metric("largest lag", "max", LAG, unit="milliseconds")), (_BY_STREAM,)),
         Panel("Troubles of processes", "service", "bars", _LINES, (Top("service.name", "service"), BY_TIME),

@@ -7,7 +7,6 @@ from typing import Final
 from observability.kibana.conditions import Is
 from observability.kibana.dashboards.models import BY_MODEL, BY_TIME, OF_MODEL
 from observability.kibana.panels import Dashboard, Lines, Metric, Panel, Top
-from observability.kibana.views import VERSION
 
 _RULE: Final = "driftgate.decision.rule"
 _SECONDS: Final = "driftgate.run.seconds"
@@ -42,8 +41,9 @@ DECISIONS: Final = Dashboard(
               (BY_MODEL, Top("driftgate.run.state", "state", 5))),
         Panel("Gates", "gate", "table", (Metric("verdicts"),),
               (BY_MODEL, Top("driftgate.gate.passed", "passed", 2), Top("driftgate.gate.reason", "reason"))),
-        Panel("Rollouts", "rollout", "table", (Metric("steps"), Metric("last share", "last", "driftgate.rollout.share",
-              unit="percent")), (BY_MODEL, Top(VERSION, "version"), Top("driftgate.rollout.state", "state"))),
+        Panel("Rollouts", "rollout", "table",
+              (Metric("steps"), Metric("largest share", "max", "driftgate.rollout.share", unit="percent")),
+              (BY_MODEL, Top("driftgate.rollout.version", "version"), Top("driftgate.rollout.state", "state"))),
         Panel("Promotions and rollbacks", "all", "bars", (Metric("changes of the version in production"),),
               (Top("event.dataset", "what"), BY_TIME),
               (Is("event.dataset", "driftgate.promotion", "driftgate.rollback"),)),

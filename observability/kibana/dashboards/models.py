@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from observability.kibana.conditions import Is
 from observability.kibana.panels import Between, Control, Dashboard, Metric, Over, Panel, Top
-from observability.kibana.views import VERSION
 
 BY_MODEL: Final = Top("driftgate.model", "model")
+VERSION: Final = "driftgate.version"
 BY_VERSION: Final = Top(VERSION, "version")
 BY_TIME: Final = Over()
 OF_MODEL: Final = Control("driftgate.model", "Model", "prediction")
@@ -22,6 +23,9 @@ PREDICTIONS: Final = Metric("predictions")
 _QUANTILES: Final = tuple(
     Metric(f"p{of}", "percentile", _LATENCY, percentile=of, unit="nanoseconds") for of in (50, 95, 99)
 )
+#: a window that is scored again tells of its features again, and is one window
+_WINDOWS: Final = Metric("windows", "unique", "driftgate.drift.window")
+_DRIFTED: Final = replace(_WINDOWS, label="drifted", where=(Is("driftgate.drift.drifted", True),))
 _BROUGHT_LATE: Final = "A window that was scored again counts again: each revision is a verdict."
 
 FLEET: Final = Dashboard(
@@ -47,13 +51,13 @@ FLEET: Final = Dashboard(
               (PREDICTIONS, Metric("versions", "unique", VERSION), Metric("newest version", "max", VERSION),
                Metric("mean score", "average", "driftgate.score")), (BY_MODEL,)),
         Panel("Windows", "verdict", "table",
-              (Metric("verdicts"), Metric("last drifted share", "last", _SHARE, unit="percent"),
+              (Metric("verdicts"), Metric("mean drifted share", "average", _SHARE, unit="percent"),
                Metric("largest", "max", _SHARE, unit="percent"), Metric("rows", "sum", "driftgate.verdict.rows")),
               (BY_MODEL,), (WHOLE,), note=_BROUGHT_LATE),
         Panel("Alerts by name", "alert", "bars", (Metric("alerts"),),
               (Top("driftgate.alert.name", "alert"), BY_TIME), (Is("driftgate.alert.state", "firing"),)),
         Panel("Versions in production", "promotion", "table",
-              (Metric("promotions"), Metric("last promoted", "last", VERSION)), (BY_MODEL,),
+              (Metric("newest version", "max", "driftgate.promotion.version"), Metric("promotions")), (BY_MODEL,),
               note="Promoted within the time shown; a rollback since is on the dashboard of decisions."),
     ),
 )  # fmt: skip
@@ -81,9 +85,6 @@ MODEL: Final = Dashboard(
         Panel("Share labelled positive", "label", "line",
               (Metric("positive", "average", "driftgate.label", unit="percent"),), (BY_TIME,),
               note="A label names no version: where one is chosen, there is none here."),
-        Panel("Error metrics of windows", "verdict", "line",
-              tuple(Metric(name, "average", f"{_ERROR}.{name}") for name in ("roc_auc", "log_loss", "error", "brier")),
-              (BY_TIME,), (WHOLE,), note="Of windows whose labels have come. " + _BROUGHT_LATE),
         Panel("Missing features", "prediction", "bars", (PREDICTIONS,), (Top("driftgate.missing", "feature"), BY_TIME)),
     ),
 )  # fmt: skip
@@ -93,24 +94,25 @@ DRIFT: Final = Dashboard(
     title="Driftgate: drift by feature",
     about="Which features of which windows differ from their reference. A score is a p-value for ks and chisquare, "
     "where small means drift, and a distance for the others, where large does: compare it with its threshold.",
-    controls=(OF_MODEL, OF_VERSION, Control("driftgate.drift.feature", "Feature", "drift")),
+    controls=(OF_MODEL, Control("driftgate.drift.version", "Version", "drift"),
+              Control("driftgate.drift.feature", "Feature", "drift")),
     since="now-30d",
     runbook=("DriftDetected",),
     panels=(
         Panel("Windows in which a feature drifted", "drift", "heat",
-              (Metric("drifted", where=(Is("driftgate.drift.drifted", True),)),),
+              (_DRIFTED,),
               (Top("driftgate.drift.feature", "feature", 20), BY_TIME), width=48, height=14),
         Panel("Score by feature", "drift", "line", (Metric("score", "average", "driftgate.drift.score"),),
               (Top("driftgate.drift.feature", "feature"), BY_TIME)),
         Panel("Features", "drift", "table",
-              (Metric("drifted", where=(Is("driftgate.drift.drifted", True),)), Metric("windows"),
-               Metric("last score", "last", "driftgate.drift.score"),
-               Metric("last threshold", "last", "driftgate.drift.threshold"),
+              (_DRIFTED, _WINDOWS,
+               Metric("smallest score", "min", "driftgate.drift.score"),
+               Metric("largest score", "max", "driftgate.drift.score"),
+               Metric("threshold", "average", "driftgate.drift.threshold"),
                Metric("missing", "average", "driftgate.drift.missing_share", unit="percent")),
               (Top("driftgate.drift.feature", "feature", 50), Top("driftgate.drift.method", "method", 3))),
         Panel("Drifted share by monitor", "drift", "table",
-              (Metric("features looked at"), Metric("drifted", where=(Is("driftgate.drift.drifted", True),)),
-               Metric("windows", "unique", "driftgate.drift.window"),
+              (_WINDOWS, _DRIFTED, Metric("features", "unique", "driftgate.drift.feature"),
                Metric("rows", "average", "driftgate.drift.rows")),
               (Top("driftgate.drift.monitor", "monitor"), Top("driftgate.drift.segment", "segment"))),
         Panel("Missing by feature", "drift", "line",
@@ -136,6 +138,9 @@ ERRORS: Final = Dashboard(
               note="Scoring alone; the rival is the other version of a rollout, which the caller does not wait for."),
         Panel("Error of models", "verdict", "line", (Metric("error", "average", f"{_ERROR}.error", unit="percent"),),
               (BY_MODEL, BY_TIME), (WHOLE,)),
+        Panel("Error metrics of windows", "verdict", "line",
+              tuple(Metric(name, "average", f"{_ERROR}.{name}") for name in ("roc_auc", "log_loss", "error", "brier")),
+              (BY_TIME,), (WHOLE,), note="Of windows whose labels have come. " + _BROUGHT_LATE, width=48),
         Panel("Errors of processes", "service", "bars", (Metric("lines"),), (Top("service.name", "service"), BY_TIME),
               (Is("log.level", "error", "critical"),), whole=True),
         Panel("Kinds of errors", "service", "table", (Metric("lines"),),
