@@ -34,12 +34,16 @@ def sample_point(sample_key: str) -> int:
     return int(sample_key, 16) >> 11
 
 
+#: with NaN: JSON has no word for infinity either, and says null
+_NO_VALUES: Final = (None, "", float("inf"), float("-inf"))
+
+
 def missing_of(features: Fields) -> list[str]:
     """The features without a value.
 
     They are said beside the features, so that a store can count them without a look into each feature of each document.
     """
-    return [name for name, value in features.items() if value is None or value == "" or value != value]
+    return [name for name, value in features.items() if value in _NO_VALUES or value != value]
 
 
 def document_of(event: Fields) -> Document:

@@ -95,8 +95,10 @@ class SpoolWriter:
         self._used = self._measure()
         self._measured_at = time.monotonic()
         self._reserve_bytes = reserve_bytes
-        self._free = 0
-        self._free_until = 0.0
+        self._free, self._used_then = 0, self._used
+        self._looked_until = 0.0
+        #: bytes that may be appended before anything but their length is looked at
+        self._allowance = 0
         self._told_until = 0.0
         self._condition = threading.Condition()
         self._dirty = False
@@ -147,7 +149,7 @@ class SpoolWriter:
         with self._condition:
             if self._closing:
                 return
-            self._closing = True
+            self._closing, self._allowance = True, 0
             self._condition.notify()
         self._thread.join()
         if self._descriptor >= 0:
@@ -163,29 +165,54 @@ class SpoolWriter:
         self.close()
 
     def _append(self, data: bytes, lines: Sequence[bytes]) -> None:
-        if self._closing:
-            raise SpoolError(f"the writer of {self.folder} is closed")
-        self._make_room(len(data), len(lines))
+        size = len(data)
         try:
-            if self._descriptor < 0 or self._size >= self._segment_bytes:
-                self._open_segment()
-            written = self._write_what_fits(data)
+            if size > self._allowance:
+                self._allow(size, len(lines))
+            written = os.write(self._descriptor, data)
+            if written < size:
+                written += self._write_rest(data[written:])
         except OSError as error:
+            self._allowance = 0
             if error.errno not in _FULL:
                 self.refused += len(lines)
                 self._leave_segment()
                 self._tell(error)
                 raise
             written = 0
+        if written == size:
+            self._note(size, len(lines))
+        else:
+            self._take_back(data, written, len(lines))
+
+    def _note(self, size: int, count: int) -> None:
+        self._size += size
+        self._used += size
+        self._allowance -= size
+        self.written += count
+
+    def _take_back(self, data: bytes, written: int, count: int) -> None:
+        """Keep the whole lines of what was written, and refuse the others."""
         whole = data.rfind(b"\n", 0, written) + 1
         if whole < written:  # half a line: nobody reads it, because it has no end
             os.ftruncate(self._descriptor, self._size + whole)
-        self._size += whole
-        self._used += whole
-        taken = len(lines) if whole == len(data) else data.count(b"\n", 0, whole)
-        self.written += taken
-        if taken < len(lines):
-            self._refuse(len(lines) - taken, "the disk is full")
+        taken = data.count(b"\n", 0, whole)
+        self._note(whole, taken)
+        self._allowance = 0
+        self._refuse(count - taken, "the disk is full")
+
+    def _allow(self, size: int, count: int) -> None:
+        """See to it that there is room, and note how much may be written before this is asked again.
+
+        Most writes look at nothing else: a prediction waits for them.
+        """
+        if self._closing:
+            raise SpoolError(f"the writer of {self.folder} is closed")
+        self._make_room(size, count)
+        if self._descriptor < 0 or self._size >= self._segment_bytes:
+            self._open_segment()
+        room = (self._segment_bytes - self._size, self._quota_bytes - self._used, self._free_of_disk())
+        self._allowance = max(size, min(room))
 
     def _tell(self, error: OSError) -> None:
         """Say that the disk fails, but not with every line."""
@@ -193,8 +220,9 @@ class SpoolWriter:
             self._told_until = time.monotonic() + _TELL_SECONDS
             LOG.error("the spool %s cannot be written: %s; %d lines refused so far", self.folder, error, self.refused)
 
-    def _write_what_fits(self, data: bytes) -> int:
-        written = os.write(self._descriptor, data)
+    def _write_rest(self, data: bytes) -> int:
+        """How much of what the disk did not take at once it takes after all."""
+        written = 0
         while written < len(data):
             try:
                 written += os.write(self._descriptor, data[written:])
@@ -205,25 +233,24 @@ class SpoolWriter:
         return written
 
     def _make_room(self, size: int, count: int) -> None:
-        self._leave_reserve(size, count)
+        now = time.monotonic()
+        if now >= self._looked_until:
+            disk = os.statvfs(self.folder)
+            self._free, self._used_then = disk.f_bavail * disk.f_frsize, self._used
+            self._looked_until = now + _MEASURE_SECONDS
+        if size > self._free_of_disk():  # the shipper could not note what it did, nor make room
+            self._refuse(count, f"the disk of {self.folder} is full but for {self._reserve_bytes} bytes")
         if self._used + size <= self._quota_bytes:
             return
-        if time.monotonic() - self._measured_at >= _MEASURE_SECONDS:
-            self._used, self._measured_at = self._measure(), time.monotonic()
+        if now - self._measured_at >= _MEASURE_SECONDS:
+            used, self._used, self._measured_at = self._used, self._measure(), now
+            self._used_then += self._used - used
             if self._used + size <= self._quota_bytes:
                 return
         self._refuse(count, f"the spool {self.folder} holds its quota of {self._quota_bytes} bytes")
 
-    def _leave_reserve(self, size: int, count: int) -> None:
-        """Never fill the disk to its end: on a full one the shipper could not note what it did, nor make room."""
-        now = time.monotonic()
-        if now >= self._free_until:
-            disk = os.statvfs(self.folder)
-            self._free, self._free_until = disk.f_bavail * disk.f_frsize, now + _MEASURE_SECONDS
-        self._free -= size
-        if self._free < self._reserve_bytes:
-            self._free += size
-            self._refuse(count, f"the disk of {self.folder} is full but for {self._reserve_bytes} bytes")
+    def _free_of_disk(self) -> int:
+        return self._free - (self._used - self._used_then) - self._reserve_bytes
 
     def _refuse(self, count: int, reason: str) -> None:
         self.refused += count
@@ -248,7 +275,7 @@ class SpoolWriter:
     def _leave_segment(self) -> None:
         if self._descriptor >= 0:
             self._full_segments.append(self._descriptor)
-        self._descriptor = -1
+        self._descriptor, self._allowance = -1, 0
 
     def _sync_loop(self) -> None:
         while True:
@@ -259,7 +286,7 @@ class SpoolWriter:
                 waiting, self._waiting = self._waiting, []
                 full, self._full_segments = self._full_segments, []
                 new_names, self._new_names = self._new_names, False
-                self._dirty = False
+                self._dirty, self._allowance = False, 0
                 current, last_round = self._descriptor, self._closing
             error = self._sync(current, full, new_names)
             for future in waiting:
@@ -286,7 +313,7 @@ class SpoolWriter:
 
 
 def _encode(lines: Sequence[bytes]) -> bytes:
-    data = b"\n".join(lines) + b"\n" if lines else b""
+    data = lines[0] + b"\n" if len(lines) == 1 else b"\n".join([*lines, b""]) if lines else b""
     if data.count(b"\n") != len(lines):
         raise ValueError("a spool line must not contain a line break: encode the event as one line of JSON")
     return data
