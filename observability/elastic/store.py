@@ -80,7 +80,7 @@ class ElasticLogStore:
         for interval, length in INTERVALS:
             if size <= PAGE:
                 break
-            answer = self._reader.ask("prediction", questions.counts(filters, interval))
+            answer = self._reader.ask("prediction", questions.counts(filters, interval), repeated=True)
             for start, rows in answers.counts_by_time(answer).items():
                 if size <= rows:
                     filters += questions.between(Cursor.before(start), Cursor.before(start + length))
