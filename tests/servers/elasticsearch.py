@@ -39,6 +39,15 @@ NODE: Final[Mapping[str, object]] = {
     "cluster.max_shards_per_node": 10_000,  # each test has data streams of its own
 }
 
+#: what the data of a test run takes at most
+_ROOM: Final = 4 << 30
+
+
+def _in_memory() -> str | None:
+    """A folder in memory, where fsync costs nothing and nothing outlives the machine; None where it is small."""
+    shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of our own there
+    return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > _ROOM else None
+
 
 class ElasticsearchServer:
     """A server in a folder of its own, at one address from its first start to its last."""
@@ -56,7 +65,7 @@ class ElasticsearchServer:
         self._heap = heap
         #: less compilation: up sooner, slower later; a benchmark says no
         self._fast = fast
-        self.folder = Path(tempfile.mkdtemp(prefix="dg-es-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="dg-es-", dir=_in_memory() if fast else None))
         self.port, transport = _free_port(), _free_port()
         self._node = {
             **NODE, "http.port": self.port, "transport.port": transport,
