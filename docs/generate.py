@@ -22,6 +22,7 @@ from controlplane.rules import decide as rules
 from docs import events as event_page
 from docs.metrics import metrics_page
 from docs.openapi import api_page
+from docs.panels import panels_page
 from observability import events, windows
 from observability import settings as observability_settings
 from observability.telemetry import settings as telemetry_settings
@@ -42,6 +43,7 @@ def pages() -> dict[str, str]:
         "settings.md": _page("Settings", "Environment variables, read once when a process starts.", _settings()),
         "cli.md": _page("Command line", inspect.cleandoc(cli.__doc__ or ""), _commands()),
         "api.md": _page("The API", "Every route. How to use it: [the API](../api.md).", api_page()),
+        "kibana.md": _page("Kibana", "What is imported into Kibana. How: [Kibana](../kibana.md).", panels_page()),
         "metrics.md": _page("Metrics", "What each process tells Prometheus, and when an alert fires.", metrics_page()),
         "reasons.md": _page("Reasons", "Why something was done, or was not, and what people are told.", _reasons()),
     }
