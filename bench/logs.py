@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -26,25 +27,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.form import Claim, show
+from bench.logs_stage.model import MODEL_ID, flight, make_flights
 from bundle.blobs import BlobStore
 from observability.spool.ledger import ledger
 from tests.servers.elasticsearch import ElasticsearchServer
 from tests.servers.faulty_proxy import FaultyProxy
-from tests.serving_harness import (
-    PREDICT,
-    ROW,
-    TOKEN,
-    ControlStandIn,
-    ServingProcess,
-    control_plane,
-    serving,
-    wait_until,
-)  # fmt: skip
-from tests.versions import make_version
+from tests.serving_harness import TOKEN, ControlStandIn, ServingProcess, control_plane, serving, wait_until
 
 CALLERS: Final = (1, 32)
 #: predictions a second while the store is away, and before
 PER_SECOND: Final = 200
+PREDICT: Final = f"/v1/models/{MODEL_ID}/predict"
+BODY: Final = json.dumps({"rows": [flight(random.Random(1))]}).encode()
 _ROOT: Final = Path(__file__).parents[1]
 _QUIET: Final = {f"OBSERVABILITY_METRICS_{name}_PORT": "0" for name in ("CONTROL", "MONITOR", "SHIPPER", "SERVING")}
 Json = dict[str, Any]
@@ -110,14 +104,14 @@ class Unlogged(ServingProcess):
 
 def logging_cost(folder: Path, control: ControlStandIn, size: Size) -> Json:
     """Requests a second with the event log over without, for one caller and for many."""
-    body, figures = json.dumps({"rows": [ROW]}).encode(), {}
+    figures = {}
     with serving(folder / "on", control.url) as on, unlogged(folder / "off", control.url) as off:
         for process in (on, off):
             process.wait_ready()
 
         def rps(process: ServingProcess, callers: int, seconds: float) -> float:
             told = asked(
-                "bench.serving_rivals.load", f"127.0.0.1:{process.port}", PREDICT, callers, seconds, TOKEN, body=body
+                "bench.serving_rivals.load", f"127.0.0.1:{process.port}", PREDICT, callers, seconds, TOKEN, body=BODY
             )
             assert not told["failed"], told["first_failure"]
             return float(told["rps"])
@@ -162,7 +156,7 @@ def shipper(home: Path, url: str) -> Iterator[None]:
 
 def outages(folder: Path, control: ControlStandIn, url: str, size: Size) -> Json:
     """The 99th percentile of predictions while the store is away over that before it, by pairs."""
-    body, proxy = json.dumps({"rows": [ROW]}).encode(), FaultyProxy(url)
+    proxy = FaultyProxy(url)
     measured: list[tuple[float, float]] = []
     with ExitStack() as stack:
         stack.callback(proxy.close)
@@ -171,7 +165,7 @@ def outages(folder: Path, control: ControlStandIn, url: str, size: Size) -> Json
         spool = ours.home.spool
 
         def p99(seconds: float) -> float:
-            told = asked("bench.logs_stage.paced", ours.port, PREDICT, PER_SECOND, seconds, TOKEN, body=body)
+            told = asked("bench.logs_stage.paced", ours.port, PREDICT, PER_SECOND, seconds, TOKEN, body=BODY)
             assert not told["failed"], f"{told['failed']} predictions failed"
             return float(told["p99_ms"])
 
@@ -236,7 +230,7 @@ def main() -> int:
         folder = Path(name)
         blobs = BlobStore(folder / "blobs")
         control = stack.enter_context(control_plane(blobs))
-        control.want("production", 1, make_version(blobs))
+        control.want("production", 1, make_flights(blobs), MODEL_ID)
         figures = logging_cost(folder, control, size)  # before Elasticsearch takes its share of the machine
         url = stack.enter_context(elasticsearch(wanted.url))
         figures |= shipping(url, folder, size)
