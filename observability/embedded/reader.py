@@ -85,7 +85,8 @@ class SegmentReader:
                 # the root may be another's to write
                 "temp_directory": str(Path(tempfile.gettempdir()) / f"driftgate-{new_id()}"),
                 "autoinstall_known_extensions": False,
-                "parquet_metadata_cache": True,
+                # footers are read again for each question: kept, they would grow with the store
+                "parquet_metadata_cache": False,
             },
         )
         for table, schema in SCHEMAS.items():

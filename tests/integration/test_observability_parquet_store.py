@@ -299,17 +299,18 @@ def test_a_killed_writer_leaves_no_event_twice_and_no_half_append(tmp_path):
         "import sys\nfrom pathlib import Path\nfrom observability.embedded.store import ParquetLogStore\n"
         "from tests.event_samples import prediction\n"
         "store = ParquetLogStore(Path(sys.argv[1]), small_segments=3)\n"
-        "print('ready', flush=True)\n"
         "for start in range(0, 5000, 10):\n"
         "    store.append([prediction(i, f'p{i}') for i in range(start, start + 10)])\n"
+        "    print('appended', flush=True)\n"
     )
-    pauses = random.Random(3)
+    chance = random.Random(3)
     for _ in range(5):
         with subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
         ) as writer:
-            writer.stdout.readline()
-            time.sleep(pauses.uniform(0.05, 0.3))
+            for _ in range(chance.randint(1, 20)):
+                writer.stdout.readline()
+            time.sleep(chance.uniform(0, 0.02))
             os.kill(writer.pid, signal.SIGKILL)
         rows = ParquetLogStore(tmp_path).sample(EVERYTHING, 5000)
         assert rows.rows % 10 == 0
@@ -318,15 +319,3 @@ def test_a_killed_writer_leaves_no_event_twice_and_no_half_append(tmp_path):
     store = ParquetLogStore(tmp_path)
     store.append([prediction(i, f"p{i}") for i in range(rows.rows)])
     assert store.sample(EVERYTHING, 1).rows == rows.rows
-
-
-def test_a_window_of_many_events_is_cut_and_sampled_quickly(tmp_path):
-    store = ParquetLogStore(tmp_path)
-    for start in range(0, 40_000, 5_000):
-        store.append([prediction(i / 10) for i in range(start, start + 5_000)])
-    began = time.perf_counter()
-    until = store.cut(MODEL, 1, BEFORE, 40_000)
-    sample = store.sample(Span(MODEL, 1, BEFORE, until), 5_000)
-    seconds = time.perf_counter() - began
-    assert (sample.rows, len(sample.frame), until.event_time) == (40_000, 5_000, at(3999.9))
-    assert seconds < 2
