@@ -153,11 +153,13 @@ def _framed(type: str, id: str, place: Place, config: Json, title: str = "") -> 
 
 
 def _links(dashboard: Dashboard, all_of_them: Sequence[Dashboard], namespace: str) -> tuple[Json, list[Json]]:
-    """To the other dashboards, taking along what is chosen."""
+    """To all dashboards. What is chosen is taken along to those that have the same lists to choose from: others would
+    show nothing."""
     links, references = [], []
     for order, other in enumerate(all_of_them):
         name = f"link_{other.slug}_dashboard"
-        options = {"openInNewTab": False, "useCurrentDateRange": False, "useCurrentFilters": True}
+        taken = {control.field for control in dashboard.controls} <= {control.field for control in other.controls}
+        options = {"openInNewTab": False, "useCurrentDateRange": False, "useCurrentFilters": taken}
         links.append({"type": "dashboardLink", "id": other.slug, "order": order, "label": other.title,
                       "destinationRefName": name, "options": options})  # fmt: skip
         references.append({"type": "dashboard", "id": dashboard_id(other, namespace), "name": name})

@@ -124,6 +124,16 @@ def test_each_dashboard_links_to_all_and_has_a_sane_time_and_its_controls():
         assert declared.controls and all(VIEWS[each.view].type_of(each.field) for each in declared.controls)
 
 
+def test_what_is_chosen_goes_along_only_to_dashboards_that_can_be_narrowed_by_it():
+    taken = {}
+    for made in OF_TYPE["dashboard"]:
+        links = by_slug(made)["links"]["embeddableConfig"]["attributes"]["links"]
+        taken[made["id"]] = {link["id"] for link in links if link["options"]["useCurrentFilters"]}
+    assert taken["driftgate-default-fleet"] == {"fleet", "model", "drift", "errors", "decisions"}
+    assert taken["driftgate-default-model"] == {"model"}
+    assert taken["driftgate-default-logs"] == {"logs"}
+
+
 def test_the_runbook_is_linked_where_it_has_a_heading_and_markdown_is_our_own_text():
     for made, declared in zip(OF_TYPE["dashboard"], DASHBOARDS, strict=True):
         text = by_slug(made)["about"]["embeddableConfig"]["savedVis"]["params"]["markdown"]
