@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final
@@ -16,7 +17,6 @@ from rich.table import Table
 
 from controlplane.cli.calling import AsJson, say
 from controlplane.errors import Refused, Unreachable
-from controlplane.notifying.assembly import RUNBOOK
 from controlplane.settings import Settings as ControlSettings
 from observability.ports import LogStoreUnavailable
 from observability.settings import Settings
@@ -103,8 +103,6 @@ def check(
 
 def _module(name: str) -> ModuleType:
     """Loaded when it is used: other commands need no client of Elasticsearch."""
-    from importlib import import_module
-
     return import_module(f"observability.kibana.{name}")
 
 
@@ -121,7 +119,8 @@ def _runbook(named: str | None) -> str:
     if named:
         return named
     settings = ControlSettings()
-    return settings.runbook_url or (settings.public_url or settings.url).rstrip("/") + RUNBOOK
+    page: str = import_module("controlplane.notifying.assembly").RUNBOOK
+    return settings.runbook_url or (settings.public_url or settings.url).rstrip("/") + page
 
 
 def _put_rules(connected: Any, settings: Settings, runbook: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - loaded late
