@@ -58,7 +58,7 @@ class ServingMetrics:
         self.answered = Requests(registry, route_of)
         self._refusals: Counter[str] = Counter()
         self._answering, self._poller, self._spool, self._quota_bytes = answering, poller, spool, quota_bytes
-        registry.register(Read(MEASURES, self._read, fresh=1.0))
+        registry.register(Read(MEASURES, self._read, fresh=0.0))
 
     def refused(self, code: str) -> None:
         """A request was refused."""
