@@ -5,6 +5,7 @@ Everything is put under an id that is the same each time, so an import may be re
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -75,7 +76,7 @@ class Kibana:
             self._http = httpx.Client(
                 base_url=url.rstrip("/") + (f"/s/{quote(space, safe='')}" if space not in ("", "default") else ""),
                 headers=_HEADERS | said, timeout=_TIMEOUT_SECONDS, trust_env=False,
-                verify=str(authority) if authority is not None else True,
+                verify=ssl.create_default_context(cafile=authority) if authority is not None else True,
             )  # fmt: skip
         except (OSError, httpx.InvalidURL) as error:
             raise KibanaRefused(f"OBSERVABILITY_KIBANA_URL, or _CA_CERT: {error}") from error

@@ -228,6 +228,13 @@ def test_a_kibana_that_is_not_there_is_exit_code_3_and_one_without_an_address_is
     assert nowhere.code == 1 and "OBSERVABILITY_KIBANA_URL" in nowhere.err
 
 
+def test_an_authority_that_cannot_be_read_is_named_by_its_setting(stand_in, tmp_path):
+    (tmp_path / "ca.crt").write_text("no certificate")
+    for file in ("ca.crt", "nothing.crt"):
+        with pytest.raises(KibanaRefused, match="_CA_CERT"):
+            connected(stand_in, kibana_ca_cert=tmp_path / file)
+
+
 def test_an_export_is_the_file_that_an_import_sends(driftgate, stand_in, tmp_path):
     done = driftgate("export", "driftgate.ndjson", "--json")
     assert done.code == 0 and json.loads(done.out)["objects"]["dashboard"] == 7
