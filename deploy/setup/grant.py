@@ -2,12 +2,14 @@
 
     python grant.py FOLDER NAMESPACE      with ELASTICSEARCH_URL in the environment
 
-FOLDER is that of make_secrets.py. A key that is there stays: running it again changes nothing. What each key may do is
-in deploy/elasticsearch/privileges.json.
+FOLDER is that of make_secrets.py. A key that the cluster knows stays, and may then do what this release says; one that
+it does not know, because its data are new or somebody revoked it, is made anew. What each key may do is in
+deploy/elasticsearch/privileges.json.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -25,6 +27,7 @@ KEYS: Final = {
     "ship": "ship/observability_elasticsearch_api_key",
     "read": "app/observability_elasticsearch_api_key",
     "kibana": "setup/observability_kibana_api_key",
+    "logstash": "logstash/elasticsearch_api_key",
 }
 #: importing saved objects and rules is Kibana's to allow, not an index privilege
 KIBANA: Final = {
@@ -32,27 +35,45 @@ KIBANA: Final = {
     "indices": [{"names": ["logs-driftgate.*"], "privileges": ["read", "view_index_metadata"]}],
     "applications": [{"application": "kibana-.kibana", "privileges": ["all"], "resources": ["*"]}],
 }
+#: Logstash asks a cluster for its version and its licence before it writes
+LOGSTASH: Final = {
+    "cluster": ["monitor"],
+    "indices": [{"names": ["logs-driftgate.*-NAMESPACE"], "privileges": ["create_doc", "auto_configure"]}],
+}
 PATIENCE_SECONDS: Final = 180.0
+#: what Elasticsearch says of a key that it does not know, or that was revoked
+_GONE: Final = frozenset({httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST})
 
 
 def roles(namespace: str) -> Mapping[str, Any]:
     """What each key may do in this namespace."""
-    said = PRIVILEGES.read_text().replace("NAMESPACE", namespace)
-    return {**json.loads(said), "kibana": KIBANA}
+    said = {**json.loads(PRIVILEGES.read_text()), "kibana": KIBANA, "logstash": LOGSTASH}
+    told: Mapping[str, Any] = json.loads(json.dumps(said).replace("NAMESPACE", namespace))
+    return told
 
 
 def grant(client: httpx.Client, folder: Path, namespace: str) -> Iterator[str]:
-    """Make the keys that are not there yet; yields the name of each. Raises HTTPStatusError where one is refused."""
+    """Make the keys that the cluster does not know; yields the name of each. Raises HTTPStatusError if it refuses."""
     password = (folder / "setup/kibana_password").read_text()
     client.post("/_security/user/kibana_system/_password", json={"password": password}).raise_for_status()
     for name, role in roles(namespace).items():
-        path = folder / KEYS[name]
-        if path.exists():
+        path, may = folder / KEYS[name], {name: role}
+        if path.exists() and _brought_up_to_date(client, path.read_text(), may):
             continue
-        asked = {"name": f"driftgate-{namespace}-{name}", "role_descriptors": {name: role}}
+        asked = {"name": f"driftgate-{namespace}-{name}", "role_descriptors": may}
         answer = client.post("/_security/api_key", json=asked).raise_for_status()
         _keep(path, answer.json()["encoded"])
         yield name
+
+
+def _brought_up_to_date(client: httpx.Client, key: str, may: Mapping[str, Any]) -> bool:
+    """Whether the cluster knows the key; it may do just this then."""
+    name = base64.b64decode(key).decode().partition(":")[0]
+    answer = client.put(f"/_security/api_key/{name}", json={"role_descriptors": may})
+    if answer.status_code in _GONE:
+        return False
+    answer.raise_for_status()
+    return True
 
 
 def _keep(path: Path, key: str) -> None:

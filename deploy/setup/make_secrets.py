@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 #: accounts of the images
-ROOT, ELASTIC, DRIFTGATE = 0, 1000, 10001
+POSTGRES, ELASTIC, DRIFTGATE = 999, 1000, 10001
 DATABASE_URL: Final = "postgresql+psycopg://driftgate:{password}@postgres:5432/driftgate"
 
 
@@ -38,11 +38,11 @@ SECRETS: Final = (
     Secret("kibana/security_key", ELASTIC),
     Secret("kibana/objects_key", ELASTIC),
     Secret("kibana/reporting_key", ELASTIC),
-    Secret("postgres/password", ROOT),
+    Secret("postgres/password", POSTGRES),
     Secret("app/controlplane_database_url", DRIFTGATE, copy_of="postgres/password", form=DATABASE_URL),
 )
 #: readers whose secrets are made later, by grant.py
-EMPTY: Final = ("ship",)
+EMPTY: Final = ("ship", "logstash")
 
 
 def make(folder: Path, own: bool = True) -> Iterator[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import mlflow.environment_variables
 import pytest
 import yaml
+from mlflow.cli import server
 from typer.main import get_command
 
 from controlplane.cli import app
@@ -14,10 +17,12 @@ from controlplane.settings import Settings as ControlSettings
 from deploy.setup.grant import KEYS
 from deploy.setup.make_secrets import SECRETS
 from observability.settings import Settings as LogSettings
+from observability.spool.writer import SUFFIX
 from observability.telemetry.settings import LogSettings as LineSettings
 from observability.telemetry.settings import MetricsSettings
 from serving.settings import Settings as ServingSettings
 from tests.servers import compose
+from tests.servers.elasticsearch_distribution import VERSION
 
 ROOT = Path(__file__).parents[2]
 ONCE = {"secrets", "grants", "templates", "dashboards"}
@@ -65,13 +70,23 @@ def test_every_image_has_a_version_and_names_no_registry(services):
         assert "." not in image.split("/")[0], name
 
 
+#: what an image's own entrypoint or program cannot start without
+CAPABILITIES = {
+    "secrets": {"CHOWN", "DAC_OVERRIDE", "FOWNER"},
+    "postgres": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"},
+    "caddy": {"NET_BIND_SERVICE"},
+}
+
+
 def test_nobody_gets_more_than_he_needs(services):
     for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert set(service.get("cap_add", ())) == CAPABILITIES.get(name, set()), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
         assert not service.get("privileged") and "host" not in (service.get("network_mode"), service.get("pid")), name
         assert not any("docker.sock" in str(volume) for volume in service.get("volumes", ())), name
     for name, service in of_ours(services).items():
-        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
-        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"], name
         assert name == "secrets" or "user" not in service, "the image's own account"
 
 
@@ -94,14 +109,44 @@ def test_no_password_is_in_it(written, services):
                 assert str(value).startswith("/run/") or value in ("true", "false"), (name, variable)
 
 
-def test_what_is_mounted_is_there(written):
-    for name, service in written["services"].items():
+def test_what_is_mounted_is_there(services, model):
+    for name, service in services.items():
         for volume in service.get("volumes", ()):
-            source = volume.split(":")[0]
-            if source.startswith("./"):
-                assert (ROOT / source).exists(), (name, source)
+            if volume["type"] == "bind":
+                assert Path(volume["source"]).exists(), (name, volume)
+                assert volume["read_only"], (name, volume)
             else:
-                assert source in written["volumes"], (name, source)
+                assert volume["source"] in model["volumes"], (name, volume)
+
+
+def test_a_foreign_account_writes_only_where_its_image_lets_its_group(services):
+    """A new volume takes its owner from the image's folder of that name; where there is none, it is root's."""
+    foreign = {name for name, service in services.items() if "user" in service and name != "secrets"}
+    assert foreign == {"filebeat", "logstash"}
+    for name in foreign:
+        assert services[name]["user"] == "10001:0"
+        written = [each["target"] for each in services[name]["volumes"] if not each.get("read_only")]
+        assert written == [f"/usr/share/{name}/data"]
+
+
+def test_elastics_parts_are_of_one_version_the_one_that_the_tests_start(services):
+    stack = ("elasticsearch", "kibana", "filebeat", "logstash")
+    assert {services[name]["image"].partition(":")[2] for name in stack} == {VERSION}
+
+
+def test_only_the_proxy_is_believed_and_its_address_is_given_to_nobody_else(model):
+    (network,) = model["networks"]["inside"]["ipam"]["config"]
+    address = ip_address(model["services"]["caddy"]["networks"]["inside"]["ipv4_address"])
+    believed = model["services"]["control"]["environment"]["CONTROLPLANE_TRUSTED_PROXIES"]
+    assert believed == str(address)
+    assert address in ip_network(network["subnet"]) and address not in ip_network(network["ip_range"])
+
+
+def test_it_moves_to_another_network_or_namespace_by_one_variable_each():
+    text = (ROOT / "compose.yaml").read_text()
+    subnet, namespace = "${DRIFTGATE_SUBNET:-172.30.10}", "${DRIFTGATE_NAMESPACE:-default}"
+    assert text.count(subnet) == text.count("172.30") == 4
+    assert text.count(namespace) == 3, "settings of ours, the keys, and Logstash"
 
 
 def test_each_secret_is_mounted_by_its_reader_only(services):
@@ -114,7 +159,7 @@ def test_each_secret_is_mounted_by_its_reader_only(services):
     assert set.union(*mounted.values()) == made
     assert mounted["elasticsearch"] == {"elastic"} and mounted["kibana"] == {"kibana"}
     assert mounted["shipper"] == {"ship"} and mounted["control"] == mounted["monitor"] == {"app"}
-    assert mounted["serving"] == set(), "it asks the control plane"
+    assert mounted["serving"] == mounted["mlflow"] == set() and mounted["logstash"] == {"logstash"}
     assert [name for name, folders in mounted.items() if "setup" in folders] == ["dashboards", "grants", "templates"]
 
 
@@ -147,12 +192,27 @@ def test_the_settings_are_taken_as_they_stand_there(services, monkeypatch):
 
 def test_every_command_of_ours_exists(services):
     for name, service in of_ours(services).items():
-        if service.get("entrypoint"):
-            continue
+        words = service["command"]
+        if "entrypoint" in service:
+            if "driftgate" not in (started := service["entrypoint"][-1].split()):
+                continue
+            words = started[started.index("driftgate") + 1 :]
         command = get_command(app)
-        for word in service["command"]:
+        for word in words:
             command = command.commands[word]
         assert command.callback is not None, name
+
+
+def test_mlflow_takes_its_options(services):
+    said = {word.partition("=")[0] for word in services["mlflow"]["command"]}
+    assert said <= {option for each in server.params for option in each.opts}
+    environment = services["mlflow"]["environment"]
+    assert all(hasattr(mlflow.environment_variables, name) for name in environment)
+
+
+def test_each_instance_of_serving_has_a_name_of_its_own(services):
+    assert 'SERVING_INSTANCE="serving-$(hostname)"' in services["serving"]["entrypoint"][-1]
+    assert ServingSettings(home=ROOT, token="t" * 32, instance=f"serving-{'0123456789ab'}").instance
 
 
 def test_a_start_waits_for_what_it_needs(services):
@@ -167,14 +227,36 @@ def test_a_start_waits_for_what_it_needs(services):
 
 def test_prometheus_asks_every_process_by_its_name_and_port(services):
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "compose.yml").read_text())
-    targets = [t for job in config["scrape_configs"] for each in job["static_configs"] for t in each["targets"]]
+    looked_up = [each for job in config["scrape_configs"] for each in job["dns_sd_configs"]]
     ports = {name: field.default for name, field in MetricsSettings.model_fields.items()}
-    assert {target.split(":")[0] for target in targets} == {"control", "monitor", "shipper", "serving"} <= set(services)
-    for target in targets:
-        name, _, port = target.partition(":")
-        assert int(port) == ports[f"{name}_port"], target
+    assert {name for each in looked_up for name in each["names"]} == {"control", "monitor", "shipper", "serving"}
+    for each in looked_up:
+        (name,) = each["names"]
+        assert each["type"] == "A" and each["port"] == ports[f"{name}_port"] and name in services, each
 
 
-@pytest.mark.parametrize("file", ["filebeat/filebeat.yml", "logstash/logstash.yml", "alertmanager.yml"])
+def test_logstash_gets_what_its_pipeline_names(services):
+    pipeline = (ROOT / "deploy" / "logstash" / "pipeline" / "driftgate.conf").read_text()
+    named = set(re.findall(r"\$\{([A-Z_]+)", pipeline))
+    script = services["logstash"]["command"][-1]
+    assert named == {"ELASTICSEARCH_URL", "DRIFTGATE_NAMESPACE", "ELASTICSEARCH_API_KEY"}
+    assert named - set(services["logstash"]["environment"]) == {"ELASTICSEARCH_API_KEY"}
+    assert "ELASTICSEARCH_API_KEY=" in script and f"/run/driftgate/{Path(KEYS['logstash']).name}" in script
+    assert not re.search(r"^ *api_key =>", pipeline, re.MULTILINE), "the plugin refuses that one over http"
+
+
+def test_filebeat_moves_lines_and_takes_none_apart():
+    config = yaml.safe_load((ROOT / "deploy" / "filebeat" / "filebeat.yml").read_text())
+    (given,) = config["filebeat.inputs"]
+    assert "parsers" not in given and "processors" not in config
+    assert given["paths"] == ["${DRIFTGATE_SPOOL:/data/spool}/*/*" + SUFFIX]
+
+
+@pytest.mark.parametrize("file", ["logstash/logstash.yml", "alertmanager.yml", "alertmanager/alertmanager.yml"])
 def test_configuration_of_others_is_whole_yaml(file):
     assert yaml.safe_load((ROOT / "deploy" / file).read_text())
+
+
+def test_alertmanager_as_it_comes_tells_nobody():
+    config = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text())
+    assert config["receivers"] == [{"name": config["route"]["receiver"]}]

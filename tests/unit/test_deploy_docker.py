@@ -34,6 +34,15 @@ def test_what_is_copied_exists_and_reaches_the_builder():
     assert ignored[1] == "*", "nothing reaches the image that is not named"
 
 
+def test_no_link_in_it_leads_out_of_it():
+    """docs/runbook.md is a page of the control plane by a link; a link to what was not copied is an empty page."""
+    copied = [ROOT / source for copy in said("COPY") if not copy.startswith("--from") for source in copy.split()[:-1]]
+    links = [path for folder in copied if folder.is_dir() for path in folder.rglob("*") if path.is_symlink()]
+    assert ROOT / "controlplane/ui/runbook.md" in links
+    for link in links:
+        assert any(link.resolve().is_relative_to(each) for each in copied), link
+
+
 def test_nobody_in_it_is_root_and_nothing_secret_is_said():
     assert said("USER")[-1] == "10001:10001"
     assert not re.search(r"(?i)(password|token|secret|api_key)\s*=", "\n".join(LINES))

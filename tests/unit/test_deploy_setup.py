@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import stat
@@ -19,6 +20,7 @@ from controlplane.settings import Settings
 from deploy.setup import grant, make_secrets
 
 ROOT = Path(__file__).parents[2]
+ALL = ["setup", "ship", "read", "kibana", "logstash"]
 
 
 @pytest.fixture
@@ -66,9 +68,11 @@ def test_the_control_plane_reads_its_settings_from_files_and_the_environment_win
 class Cluster:
     """Takes what an Elasticsearch with security takes of these, and remembers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, born: str = "first") -> None:
         self.asked: list[tuple[str, dict]] = []
+        self.keys: list[str] = []
         self.refuses = ""
+        self.born = born
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         path, body = request.url.path, json.loads(request.content or b"{}")
@@ -76,7 +80,13 @@ class Cluster:
         if self.refuses and self.refuses in json.dumps(body):
             return httpx.Response(403, json={"error": "no"})
         self.asked.append((path, body))
-        return httpx.Response(200, json={"encoded": f"key-of-{body.get('name')}"})
+        if request.method == "PUT":
+            known = path.rpartition("/")[2] in self.keys
+            return httpx.Response(200 if known else 404, json={"updated": known})
+        if path == "/_security/api_key":
+            self.keys.append(f"id-{len(self.keys)}-{self.born}")
+            return httpx.Response(200, json={"encoded": base64.b64encode(f"{self.keys[-1]}:x".encode()).decode()})
+        return httpx.Response(200, json={})
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url="http://es", auth=("elastic", "x"), transport=httpx.MockTransport(self.answer))
@@ -84,13 +94,30 @@ class Cluster:
 
 def test_each_part_gets_its_key_once(folder):
     cluster = Cluster()
-    assert list(grant.grant(cluster.client(), folder, "default")) == ["setup", "ship", "read", "kibana"]
+    assert list(grant.grant(cluster.client(), folder, "default")) == ALL
     path, body = cluster.asked[0]
     assert path == "/_security/user/kibana_system/_password"
     assert body["password"] == (folder / "kibana/password").read_text()
-    assert (folder / "ship/observability_elasticsearch_api_key").read_text() == "key-of-driftgate-default-ship"
+    kept = base64.b64decode((folder / "ship/observability_elasticsearch_api_key").read_text()).decode()
+    assert kept == "id-1-first:x", "the form that clients take"
     before = files(folder)
     assert list(grant.grant(cluster.client(), folder, "default")) == [] and files(folder) == before
+
+
+def test_a_later_release_gives_the_keys_what_it_needs(folder):
+    cluster = Cluster()
+    list(grant.grant(cluster.client(), folder, "default"))
+    cluster.asked.clear()
+    list(grant.grant(cluster.client(), folder, "default"))
+    updated = {path.rpartition("/")[2]: body["role_descriptors"] for path, body in cluster.asked[1:]}
+    assert updated == {f"id-{n}-first": {name: grant.roles("default")[name]} for n, name in enumerate(ALL)}
+
+
+def test_a_cluster_with_new_data_gets_new_keys(folder):
+    list(grant.grant(Cluster().client(), folder, "default"))
+    before = files(folder)
+    assert list(grant.grant(Cluster("second").client(), folder, "default")) == ALL
+    assert all(files(folder)[key] != before[key] for key in grant.KEYS.values())
 
 
 def test_a_refused_key_ends_the_start_and_the_next_one_makes_the_rest(folder):
@@ -99,14 +126,14 @@ def test_a_refused_key_ends_the_start_and_the_next_one_makes_the_rest(folder):
     with pytest.raises(httpx.HTTPStatusError):
         list(grant.grant(cluster.client(), folder, "default"))
     cluster.refuses = ""
-    assert list(grant.grant(cluster.client(), folder, "default")) == ["read", "kibana"]
+    assert list(grant.grant(cluster.client(), folder, "default")) == ["read", "kibana", "logstash"]
 
 
 def test_the_privileges_are_those_of_the_docs_which_a_real_cluster_proves():
     told = (ROOT / "docs" / "operations.md").read_text()
     block = re.search(r"```json\n(\{\n  \"setup\".*?)```", told, re.S)[1]
     assert json.loads(grant.PRIVILEGES.read_text()) == json.loads(block)
-    assert "NAMESPACE" not in json.dumps(grant.roles("default"))
+    assert "NAMESPACE" not in json.dumps(grant.roles("default")) and list(grant.roles("default")) == list(grant.KEYS)
 
 
 def test_it_waits_until_the_cluster_answers_and_says_who_does_not():
