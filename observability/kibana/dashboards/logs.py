@@ -20,8 +20,8 @@ PIPELINE: Final = Dashboard(
     title="Driftgate: log pipeline",
     about="Whether what is spooled comes here, and how soon: the lag is from an event's being observed to its being "
     "indexed. What a log store refused is no document, so dead letters are not here: `driftgate ledger` and "
-    "`driftgate logs dead-letters` have them, and Prometheus has `driftgate_events_dead_lettered_total`; what the "
-    "shipper says of them is below.",
+    "`driftgate logs dead-letters` have them, and Prometheus has `driftgate_events_dead_lettered_total`. What the "
+    "shipper says when it has to wait is below.",
     controls=(Control("event.dataset", "Stream", "all"),),
     runbook=("DriftgateShippingBehind", "DriftgateShippingStopped", "DriftgateDeadLetters", "DriftgateSpoolFilling",
              "DriftgateLinesUnaccounted"),
