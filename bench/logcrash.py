@@ -24,7 +24,7 @@ from bench.form import Claim, show
 from bench.logcrash_stage.plan import POISON, Plan
 from bench.logcrash_stage.stage import Stage
 from bench.logcrash_stage.verdict import judge, look
-from tests.servers.elasticsearch import ElasticsearchServer
+from tests.servers.elastic import ElasticsearchServer
 from tests.servers.faulty_proxy import FaultyProxy
 
 DRAIN_BAR: Final = 300.0

@@ -30,7 +30,7 @@ from bench.form import Claim, show
 from bench.logs_stage.model import MODEL_ID, flight, make_flights
 from bundle.blobs import BlobStore
 from observability.spool.ledger import ledger
-from tests.servers.elasticsearch import ElasticsearchServer
+from tests.servers.elastic import ElasticsearchServer
 from tests.servers.faulty_proxy import FaultyProxy
 from tests.serving_harness import TOKEN, ControlStandIn, ServingProcess, control_plane, serving, wait_until
 

@@ -25,7 +25,7 @@ from bench.form import Claim, show
 from bench.windows_stage.filling import fill_files, fill_store
 from bench.windows_stage.sampling_error import sampling_errors
 from bench.windows_stage.ticking import open_store
-from tests.servers.elasticsearch import ElasticsearchServer
+from tests.servers.elastic import ElasticsearchServer
 
 STORES: Final = ("embedded", "elasticsearch")
 #: exponents of the sizes of windows, turns, rows of the windows that samples are compared with, draws of them

@@ -8,7 +8,7 @@ from hypothesis import settings
 pytest_plugins = [
     "tests.servers.postgres",
     "tests.servers.alertmanager",
-    "tests.servers.elasticsearch",
+    "tests.servers.elastic",
     "tests.servers.faulty_proxy",
 ]
 

@@ -35,7 +35,7 @@ LATE: Final = Measure(
 LATE_LABELS: Final = Measure(
     "driftgate_late_labels_total",
     "counter",
-    "Labels that came after their window was last scored.",
+    "Labels that came after those of their window were due.",
     ("model",),
 )
 BUSY: Final = Measure(
@@ -112,10 +112,12 @@ def of_changed(row: object) -> Iterator[Counted]:
             yield RUNS_ENDED, (row.model, row.state.value), 1
         case Rollout() if _changed(row, "ended_at") and row.ended_at is not None:
             yield ROLLOUTS_ENDED, (row.model, row.state.value), 1
-        case ScoredWindow() if _changed(row, "revision"):
-            yield RESCORED, (row.model,), 1
-            yield LATE, (row.model,), _grown(row, "late_rows")
-            yield LATE_LABELS, (row.model,), _grown(row, "labelled")
+        case ScoredWindow():
+            if _changed(row, "revision"):
+                yield RESCORED, (row.model,), 1
+            if not row.segment:  # what is late in a segment is late in its whole window too
+                yield LATE, (row.model,), _grown(row, "late_rows")
+                yield LATE_LABELS, (row.model,), _grown(row, "late_labels")
 
 
 def _changed(row: object, name: str) -> bool:

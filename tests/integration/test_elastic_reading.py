@@ -19,7 +19,7 @@ from observability.ports import LogStore, LogStoreUnavailable, Span
 from observability.rollups import LatencySketch, Rollup
 from observability.windows import Cursor, Segment
 from tests.event_samples import MODEL, START, at, decision, label, prediction
-from tests.servers.elasticsearch import Elastic
+from tests.servers.elastic import Elastic
 
 BEFORE, AFTER = Cursor.before(START - timedelta(days=2)), Cursor.before(START + timedelta(days=2))
 EVERYTHING = Span(MODEL, 1, BEFORE, AFTER)

@@ -11,7 +11,7 @@ from observability.elastic import streams
 from observability.elastic.bulk import Bulk
 from observability.elastic.client import connect
 from tests.event_samples import at, decision, label, prediction
-from tests.servers.elasticsearch import Elastic
+from tests.servers.elastic import Elastic
 
 
 def mapping(elasticsearch: Elastic, kind: str) -> dict:

@@ -12,7 +12,7 @@ from observability.elastic.client import connect
 from observability.events import event_fields, line_of, parse
 from observability.ports import LogStoreUnavailable
 from tests.event_samples import decision, label, prediction
-from tests.servers.elasticsearch import Elastic
+from tests.servers.elastic import Elastic
 from tests.servers.faulty_proxy import Fault, FaultyProxy
 
 

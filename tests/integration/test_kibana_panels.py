@@ -42,7 +42,7 @@ from serving.reporting import Answered, label_lines, prediction_lines
 from serving.requests import Truth
 from serving.scoring import Scored, Verdict
 from tests.controlplane_world import DRIFT, MODEL, START, World, spec
-from tests.servers.elasticsearch import ElasticsearchServer
+from tests.servers.elastic import ElasticsearchServer
 
 OTHER = "default/prices"
 SPAN = Span(START - timedelta(days=1), datetime.now(UTC) + timedelta(days=1), "12h")

@@ -1,4 +1,4 @@
-"""The spool by a real rsyslogd into a real Elasticsearch: everything once, through kill -9 and beside our own shipper."""
+"""The spool by a real rsyslogd into Elasticsearch: everything once, through kill -9 and beside our own shipper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from observability.spool.reader import SpoolReader
 from observability.spool.shipper import Shipper
 from observability.spool.writer import SpoolWriter
 from tests.event_samples import decision, label, prediction
-from tests.servers.elasticsearch import Elastic
+from tests.servers.elastic import Elastic
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "rsyslog" / "driftgate.conf"
 PREDICTIONS, LABELS = 2_000, 300

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from elasticsearch import Elasticsearch
 
-from tests.servers.elasticsearch import server_or_skip
+from tests.servers.elastic import server_or_skip
 
 ADMIN: Final = "admin"
 _ROUNDS: Final = 10_000

@@ -35,5 +35,5 @@ def test_half_of_an_address_is_refused_with_what_is_missing(store, url, words):
 
 
 def test_an_address_that_is_none_is_refused_before_anything_is_asked():
-    with pytest.raises(ReplayRefused, match="example.com"):
+    with pytest.raises(ReplayRefused, match=r"example\.com"):
         refuse_unusable(log_settings("elasticsearch", "example.com", {}), "default/tweets")
