@@ -57,7 +57,7 @@ class Size:
 
 
 SIZES: Final[Mapping[str, Size]] = {
-    "short": Size(documents=10_000, pairs=2, load_pairs=2, load_seconds=1.5, outage_pairs=3, outage_seconds=3),
+    "short": Size(documents=30_000, pairs=2, load_pairs=2, load_seconds=1.5, outage_pairs=3, outage_seconds=3),
     "default": Size(documents=60_000, pairs=5, load_pairs=7, load_seconds=3, outage_pairs=20, outage_seconds=5),
     "full": Size(documents=200_000, pairs=7, load_pairs=15, load_seconds=5, outage_pairs=20, outage_seconds=15),
 }
