@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -119,6 +120,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a folder in which all that was written stays")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process of the stage outlives it
     with elasticsearch(asked.url) as url:
         figures = {"seed": asked.seed, **played(url, asked.size, asked.seed, asked.keep)}
     return show("logcrash", figures, claims(figures, asked.size))
