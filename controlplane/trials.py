@@ -171,7 +171,7 @@ def _windows(
 
 def _past(window: ScoredWindow) -> PastWindow:
     place = (window.until_time, window.until_id)
-    return PastWindow(window.version, place, window_facts(window), window.cut_at, window.error_at)
+    return PastWindow(window.version, place, window_facts(window), window.cut_at, window.error_at, window.spec_digest)
 
 
 def _fired(said: Said) -> Fired:

@@ -64,22 +64,52 @@ def beginning_of(logs: LogStore, window: Window) -> Cursor:
 
 def _sequence(watch: Watch, version: Version, monitor: Monitor, watermark: datetime) -> Iterator[Cut]:
     digest = monitor_digest(monitor)
-    last = watch.store.last_until(version.model, version.number, monitor.name, digest)
+    place, begun = _place(watch, version, monitor.name, digest, watermark)
     on_time = watermark - monitor.lateness
-    while (span := _next_span(watch.logs, version, monitor, last, on_time)) is not None:
-        after, last = span
+    while (span := _next_span(watch.logs, version, monitor, place, begun, on_time)) is not None:
+        after, place = span
+        begun = True
         window = Window(
-            model=version.model, version=version.number, monitor=monitor.name, after=after, until=last,
+            model=version.model, version=version.number, monitor=monitor.name, after=after, until=place,
             spec_digest=digest,
         )  # fmt: skip
         yield Cut(monitor, version, window)
 
 
+def _place(watch: Watch, version: Version, monitor: str, digest: str, watermark: datetime) -> tuple[Cursor, bool]:
+    """What is cut already, and whether windows of this declaration lead up to there.
+
+    Where a monitor's windows are declared anew they go on where the ones before them ended: no rule sees the same
+    predictions twice, or ones that were judged long ago.
+    """
+    begins = _beginning(watch, version, watermark)
+    last = watch.store.last_window(version.model, version.number, monitor)
+    if last is None or last[0] < begins:
+        return begins, False
+    until, before = last
+    return until, before == digest
+
+
+def _beginning(watch: Watch, version: Version, watermark: datetime) -> Cursor:
+    """Where a version's windows begin; those of one that came back begin anew, behind what others answered meanwhile.
+
+    It came back at an instant of the clock, and where event times lag behind that, at the event time that the monitor
+    had come to.
+    """
+    back = version.promoted_at
+    if back is None or back == version.first_promoted_at:
+        return BEGINNING
+    seen = watch.store.seen_before(version.model, version.number, back)
+    if seen is None and watermark < back:
+        return BEGINNING  # how far events had come nobody knows
+    return Cursor.before(min(back, seen or back))
+
+
 def _next_span(
-    logs: LogStore, version: Version, monitor: Monitor, last: Cursor | None, watermark: datetime
+    logs: LogStore, version: Version, monitor: Monitor, place: Cursor, begun: bool, watermark: datetime
 ) -> tuple[Cursor, Cursor] | None:
-    """The span behind the last one, if the watermark has passed it. Windows never begin anew where one was cut."""
-    place, declared = last or BEGINNING, monitor.window
+    """The span behind this place, if the watermark has passed it. Windows never begin anew where one was cut."""
+    declared = monitor.window
     if isinstance(declared, CountWindows):
         until = logs.cut(version.model, version.number, place, declared.size)
         return (place, until) if until is not None and until.event_time <= watermark else None
@@ -87,5 +117,7 @@ def _next_span(
     if first is None:
         return None
     if isinstance(declared, SlidingWindows):
-        return sliding_span_of(declared, first, last is not None, watermark)
-    return time_span_of(declared.every, first, watermark)
+        span = sliding_span_of(declared, first, begun, watermark)
+    else:
+        span = time_span_of(declared.every, first, watermark)
+    return span if span is None or begun else (max(place, span[0]), span[1])

@@ -111,9 +111,11 @@ def _with_windows(look: Look, standing: Row[Any], facts: Facts, rules: Sequence[
 
 
 def _on(rows: Iterable[WindowRow], track: Track) -> list[WindowRow]:
+    """The track's windows among these, in order: where its monitor was changed, those that are cut as the newest is."""
     monitor, segment, settled = track
-    mine = (row for row in rows if row.monitor == monitor and row.segment == segment)
-    return [row for row in mine if row.error_at is not None or not settled]
+    mine = [row for row in rows if row.monitor == monitor and row.segment == segment]
+    seen = [row for row in mine if row.error_at is not None or not settled]
+    return [row for row in seen if row.spec_digest == seen[-1].spec_digest]
 
 
 def _to_judge(rule: WindowRule, track: Sequence[WindowRow], said: Said) -> list[WindowRow]:

@@ -36,6 +36,8 @@ class PastWindow:
     cut_at: datetime
     #: when its error metrics were settled; None before
     settled_at: datetime | None
+    #: how its monitor was declared when it was cut
+    spec_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,22 @@ class Replay:
             window = self._arriving[self._arrived][1]
             self._arrived += 1
             if promoted_at is not None and window.version == version and window.cut_at >= promoted_at:
-                insort(self._visible, (window.place, window), key=lambda each: each[0])
                 self._labelled += window.facts.labelled
-                new.add(window.place)
+                if self._see(window):
+                    new.add(window.place)
         if at == self._since:
             self._leave_out()
         return self._facts(at, new)
+
+    def _see(self, window: PastWindow) -> bool:
+        """Whether the rule looks at it: where its monitor was changed since, only at those cut as the newest is."""
+        newest = self._visible[-1][1] if self._visible else window
+        if newest.spec_digest != window.spec_digest:
+            if window.place < newest.place:
+                return False
+            self._visible = []
+        insort(self._visible, (window.place, window), key=lambda each: each[0])
+        return True
 
     def _leave_out(self) -> None:
         """What could have fired before the span begins."""

@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, case, exists, func, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from controlplane.lifecycle import ACTIVE, ON_ITS_WAY, VersionState
 from controlplane.rules.facts import Reason
@@ -35,6 +48,7 @@ SHOWN: Final = (
     "version",
     "monitor",
     "segment",
+    "spec_digest",
     "until_time",
     "until_id",
     "rows",
@@ -110,13 +124,21 @@ def _newest_turn() -> Select[Any]:
 SAID: Final = _newest_turn()
 
 
-def _track(monitor: str, segment: str, settled: bool) -> Select[Any]:
-    query = select(WINDOWS.c.id).where(
-        WINDOWS.c.model == bindparam("model"), WINDOWS.c.version == bindparam("version"),
-        WINDOWS.c.monitor == bindparam(monitor), WINDOWS.c.segment == bindparam(segment),
-        WINDOWS.c.cut_at >= bindparam("since"),
+def _track(monitor: str, segment: str, settled: bool, windows: FromClause = WINDOWS, shown: str = "id") -> Select[Any]:
+    query = select(windows.c[shown]).where(
+        windows.c.model == bindparam("model"), windows.c.version == bindparam("version"),
+        windows.c.monitor == bindparam(monitor), windows.c.segment == bindparam(segment),
+        windows.c.cut_at >= bindparam("since"),
     )  # fmt: skip
-    return query.where(WINDOWS.c.error_at.is_not(None)) if settled else query
+    return query.where(windows.c.error_at.is_not(None)) if settled else query
+
+
+def _declared_as_the_newest(monitor: str, segment: str, settled: bool) -> ColumnElement[bool]:
+    """Windows of a declaration that was changed since do not count any more: they hold more, or fewer, predictions."""
+    newest = WINDOWS.alias("newest")
+    order = (newest.c[each.name].desc() for each in ORDER)
+    digest = _track(monitor, segment, settled, newest, "spec_digest").order_by(*order).limit(1)
+    return WINDOWS.c.spec_digest == digest.scalar_subquery()
 
 
 def _newest_windows(settled: Sequence[bool]) -> list[Select[Any]]:
@@ -142,14 +164,16 @@ def changed(settled: tuple[bool, ...]) -> Select[Any]:
 
 @lru_cache
 def undecided(settled: tuple[bool, ...], kinds: tuple[bool, ...]) -> Select[Any]:
-    """The newest of each track, and of each rule the oldest that it has not decided on."""
+    """The newest of each track, and of each rule the oldest, declared as that, that it has not decided on."""
     parts = _newest_windows(settled)
     for place, only in enumerate(kinds):
         decided = exists().where(
             DECISIONS.c.model == bindparam("model"), DECISIONS.c.rule == bindparam(f"rule_{place}"),
             DECISIONS.c.cause == WINDOWS.c.id,
         )  # fmt: skip
-        parts.append(part(_track(f"of_{place}", f"part_{place}", only).where(~decided).order_by(*ORDER).limit(AT_ONCE)))
+        track = (f"of_{place}", f"part_{place}", only)
+        waiting = _track(*track).where(~decided, _declared_as_the_newest(*track))
+        parts.append(part(waiting.order_by(*ORDER).limit(AT_ONCE)))
     return rows_of(parts)
 
 

@@ -109,16 +109,26 @@ class Windows(Database):
         with self._reading() as session:
             return session.exec(select(LateEvents).order_by(col(LateEvents.model), col(LateEvents.monitor))).all()
 
-    def last_until(self, model_id: str, version: int, monitor: str, spec_digest: str) -> Cursor | None:
-        """Where the last whole window of this sequence ends."""
+    def last_window(self, model_id: str, version: int, monitor: str) -> tuple[Cursor, str] | None:
+        """Where the last whole window of a monitor ends, whatever its declaration was, and the digest of that."""
+        row = ScoredWindow
+        query = select(row.until_time, row.until_id, row.spec_digest).where(
+            row.model == model_id, row.version == version, row.monitor == monitor, row.segment == ""
+        )
+        newest = (col(row.until_time).desc(), col(row.until_id).desc())
         with self._reading() as session:
-            query = select(ScoredWindow.until_time, ScoredWindow.until_id).where(
-                ScoredWindow.model == model_id, ScoredWindow.version == version,
-                ScoredWindow.monitor == monitor, ScoredWindow.segment == "", ScoredWindow.spec_digest == spec_digest,
-            )  # fmt: skip
-            newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
-            last = session.exec(query.order_by(*newest)).first()
-            return Cursor(*last) if last else None
+            last = session.exec(query.order_by(*newest).limit(1)).first()
+        return (Cursor(last[0], last[1]), last[2]) if last else None
+
+    def seen_before(self, model_id: str, version: int, instant: datetime) -> datetime | None:
+        """The newest event time that the monitor had seen by an instant, while other versions were in production."""
+        seen = Observation
+        query = select(seen.watermark).where(
+            seen.model == model_id, seen.version != version, seen.observed_at <= instant,
+            col(seen.watermark).is_not(None),
+        )  # fmt: skip
+        with self._reading() as session:
+            return session.exec(query.order_by(col(seen.watermark).desc()).limit(1)).first()
 
     def awaiting_labels(
         self, model_id: str, watermark: datetime, horizon: timedelta, now: datetime, page: int = 20
