@@ -23,6 +23,7 @@ from observability.telemetry.settings import MetricsSettings
 from serving.settings import Settings as ServingSettings
 from tests.servers import compose
 from tests.servers.elasticsearch_distribution import VERSION
+from tests.servers.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
 ONCE = {"secrets", "grants", "templates", "dashboards"}
@@ -59,6 +60,8 @@ def test_everything_that_goes_on_says_whether_it_is_well_and_is_started_again(se
     for name, service in services.items():
         if name in ONCE:
             assert service["restart"].startswith("on-failure"), name
+        elif name == "cli":
+            assert service["restart"] == "no"
         else:
             assert service["healthcheck"]["test"] and service["restart"] == "unless-stopped", name
 
@@ -158,7 +161,7 @@ def test_each_secret_is_mounted_by_its_reader_only(services):
     made = {secret.file.split("/")[0] for secret in SECRETS} | {key.split("/")[0] for key in KEYS.values()}
     assert set.union(*mounted.values()) == made
     assert mounted["elasticsearch"] == {"elastic"} and mounted["kibana"] == {"kibana"}
-    assert mounted["shipper"] == {"ship"} and mounted["control"] == mounted["monitor"] == {"app"}
+    assert mounted["shipper"] == {"ship"} and mounted["control"] == mounted["monitor"] == mounted["cli"] == {"app"}
     assert mounted["serving"] == mounted["mlflow"] == set() and mounted["logstash"] == {"logstash"}
     assert [name for name, folders in mounted.items() if "setup" in folders] == ["dashboards", "grants", "templates"]
 
@@ -192,7 +195,7 @@ def test_the_settings_are_taken_as_they_stand_there(services, monkeypatch):
 
 def test_every_command_of_ours_exists(services):
     for name, service in of_ours(services).items():
-        words = service["command"]
+        words = service["command"] if name != "cli" else ["apply"]
         if "entrypoint" in service:
             if "driftgate" not in (started := service["entrypoint"][-1].split()):
                 continue
@@ -208,6 +211,18 @@ def test_mlflow_takes_its_options(services):
     assert said <= {option for each in server.params for option in each.opts}
     environment = services["mlflow"]["environment"]
     assert all(hasattr(mlflow.environment_variables, name) for name in environment)
+
+
+def test_the_command_line_finds_the_control_plane_and_its_token_by_itself(services):
+    cli, control = services["cli"], services["control"]
+    assert cli["network_mode"] == "service:control" and cli["profiles"] == ["cli"]
+    assert {each["source"] for each in cli["volumes"]} >= {"data", "secrets-app"}
+    assert cli["environment"]["CONTROLPLANE_HOST"] == control["environment"]["CONTROLPLANE_HOST"]
+
+
+def test_dashboards_and_alerts_lead_to_the_same_page(services):
+    urls = {services[name]["environment"]["CONTROLPLANE_PUBLIC_URL"] for name in ("control", "dashboards", "monitor")}
+    assert urls == {"https://localhost:8443"}
 
 
 def test_each_instance_of_serving_has_a_name_of_its_own(services):
@@ -252,9 +267,15 @@ def test_filebeat_moves_lines_and_takes_none_apart():
     assert given["paths"] == ["${DRIFTGATE_SPOOL:/data/spool}/*/*" + SUFFIX]
 
 
-@pytest.mark.parametrize("file", ["logstash/logstash.yml", "alertmanager.yml", "alertmanager/alertmanager.yml"])
-def test_configuration_of_others_is_whole_yaml(file):
-    assert yaml.safe_load((ROOT / "deploy" / file).read_text())
+def test_prometheus_takes_its_configuration():
+    done = promtool("check", "config", str(ROOT / "deploy" / "prometheus" / "compose.yml"))
+    assert done.returncode == 0, done.stdout
+
+
+def test_logstash_keeps_on_the_disk_what_it_took():
+    config = yaml.safe_load((ROOT / "deploy" / "logstash" / "logstash.yml").read_text())
+    assert config["queue.type"] == "persisted" and config["queue.checkpoint.writes"] == 1
+    assert config["dead_letter_queue.enable"] is True
 
 
 def test_alertmanager_as_it_comes_tells_nobody():
