@@ -59,9 +59,9 @@ def test_the_reference_parser_takes_it_and_finds_every_part(services):
 def test_everything_that_goes_on_says_whether_it_is_well_and_is_started_again(services):
     for name, service in services.items():
         if name in ONCE:
-            assert service["restart"].startswith("on-failure"), name
+            assert service["restart"].startswith("on-failure") and service["healthcheck"] == {"disable": True}, name
         elif name == "cli":
-            assert service["restart"] == "no"
+            assert service["restart"] == "no" and service["healthcheck"] == {"disable": True}
         else:
             assert service["healthcheck"]["test"] and service["restart"] == "unless-stopped", name
 
@@ -79,6 +79,12 @@ CAPABILITIES = {
     "postgres": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"},
     "caddy": {"NET_BIND_SERVICE"},
 }
+
+
+def test_the_image_is_built_once_and_never_fetched(services):
+    assert [name for name, service in services.items() if "build" in service] == ["secrets"], "on which all others wait"
+    assert {service["pull_policy"] for service in of_ours(services).values()} == {"never"}
+    assert Path(services["secrets"]["build"]["context"], services["secrets"]["build"]["dockerfile"]).exists()
 
 
 def test_nobody_gets_more_than_he_needs(services):

@@ -136,6 +136,12 @@ def test_the_privileges_are_those_of_the_docs_which_a_real_cluster_proves():
     assert "NAMESPACE" not in json.dumps(grant.roles("default")) and list(grant.roles("default")) == list(grant.KEYS)
 
 
+def test_the_rights_of_other_shippers_are_those_of_the_docs():
+    told = (ROOT / "docs" / "deploy.md").read_text()
+    block = re.search(r"```json\n(.*?)```", told, re.S)[1]
+    assert json.loads(block) == grant.LOGSTASH
+
+
 def test_it_waits_until_the_cluster_answers_and_says_who_does_not():
     class Late(BaseHTTPRequestHandler):
         asked = 0
