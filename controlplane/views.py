@@ -113,6 +113,8 @@ class VersionView(View):
     promoted_recorded_at: Instant | None
     approved_by: str | None = None
     approved_why: str | None = None
+    #: why the system rejected it by itself, such as REJECT_UNAPPROVED; empty where its gate, a guard or a person did
+    rejected_for: str = ""
     gate: GateView | None = None
 
 

@@ -154,4 +154,4 @@ def poison_what_people_do(story: Story, name: str, version: Version, payload: st
         story.store._audit(session, act, "alert.acknowledge", payload, told, {**told, "why": payload})
     with Session(story.store._writing_engine) as session, session.begin():
         stored = session.get_one(Version, version.id)
-        stored.approved_by = stored.approved_why = payload
+        stored.approved_by = stored.approved_why = stored.rejected_for = payload

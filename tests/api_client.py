@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlmodel import Session, SQLModel
 
@@ -18,12 +20,18 @@ from observability.ids import new_id
 from tests.controlplane_world import MODEL, START, World
 
 
-def api_of(world: World, scope: str = "admin", hook_key: bytes = b"", **client: Any) -> TestClient:
-    """A client with a token of this scope."""
+def api_of(
+    world: World,
+    scope: str = "admin",
+    hook_key: bytes = b"",
+    mounts: Sequence[Callable[[FastAPI], None]] = (),
+    **client: Any,
+) -> TestClient:
+    """A client with a token of this scope; the pages are there where they are among `mounts`."""
     token = new_token()
     world.store.add_token(scope, digest_of_token(token), [scope])
     parts = Parts(world.store, world.blobs, ReplayClock(world.store), Authenticator(world.store), hook_key=hook_key)
-    return TestClient(create_app(parts), headers={"Authorization": f"Bearer {token}"}, **client)
+    return TestClient(create_app(parts, mounts), headers={"Authorization": f"Bearer {token}"}, **client)
 
 
 def add(world: World, *rows: SQLModel) -> None:

@@ -18,7 +18,8 @@ _VERSION: Final[dict[str, Any]] = {
     "parity": {"rows": 1000, "label_mismatches": 0, "max_score_difference": 1e-7},
     "cost": {"bytes": 81920, "row_ms_p50": 0.2, "row_ms_p99": 0.6}, "mlflow_run_id": "5d1f", "mlflow_version": "3",
     "bento_tag": "tweets:3", "train_until": _AT, "made_at": _AT, "state_at": _AT, "promoted_at": _AT,
-    "recorded_at": _AT, "promoted_recorded_at": _AT, "approved_by": None, "approved_why": None, "gate": _GATE,
+    "recorded_at": _AT, "promoted_recorded_at": _AT, "approved_by": None, "approved_why": None,
+    "rejected_for": "", "gate": _GATE,
 }  # fmt: skip
 _ACTIVE: Final[dict[str, Any]] = {
     "key": _ID, "state": "running", "phase": "fit", "fraction": 0.4, "message": "fitting", "rule": "drifted",

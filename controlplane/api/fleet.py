@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from bundle.signature import ModelId
 from controlplane.api.parts import TheParts
@@ -43,10 +43,10 @@ class FailedLoad(_Said):
 
 
 class InstanceReport(_Said):
-    """What a serving instance says of itself."""
+    """What a serving instance says of itself. Of each list the first entry that is wrong is told, not all of them."""
 
-    loaded: list[Loaded] = Field(max_length=10_000)
-    failed: list[FailedLoad] = Field(default_factory=list, max_length=10_000)
+    loaded: Annotated[list[Loaded], FailFast(), Field(max_length=10_000)]
+    failed: Annotated[list[FailedLoad], FailFast(), Field(max_length=10_000)] = []
 
 
 def wanted_versions(versions: Iterable[Version], rollouts: Iterable[Rollout]) -> list[dict[str, Any]]:

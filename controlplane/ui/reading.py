@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from controlplane.promotion.gate import GateReason
+from controlplane.promotion.rejection import Rejection
 from controlplane.promotion.rollout import StepReason
 from controlplane.rules.decide import Reason
 from controlplane.tables import DecisionRecord, GateRecord, ScoredWindow, Version
@@ -167,7 +168,7 @@ def reason_words(name: str) -> str:
     >>> reason_words("WAIT_COOLDOWN"), reason_words("PASS_FIRST"), reason_words("SOMETHING_NEW")
     ('cooling down', 'better than the constant answer, there is no champion', 'something new')
     """
-    for reasons in (Reason, GateReason, StepReason):
+    for reasons in (Reason, GateReason, StepReason, Rejection):
         if name in reasons.__members__:
             return str(reasons[name].value)
     return name.replace("_", " ").lower() if name.isupper() else name

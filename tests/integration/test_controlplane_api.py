@@ -184,6 +184,14 @@ def test_what_an_instance_reports_decides_over_the_rollout(client, world):
     assert client.get("/api/v1/serving/desired").json()["models"][0]["production"] == wanted
 
 
+@pytest.mark.parametrize("name", ["loaded", "failed"])
+def test_a_report_in_which_all_is_wrong_is_refused_for_its_first_entry(client, name):
+    answer = client.put("/api/v1/serving/instances/serving-1", json={"loaded": [], name: [{"x": 1}] * 1_000})
+    told = answer.json()["error"]["details"]
+    assert answer.status_code == 422 and {each["field"].split(".")[2] for each in told["problems"]} == {"0"}
+    assert "more" not in told
+
+
 def test_the_replay_clock_moves_forward_and_never_back(client):
     assert client.get("/api/v1/clock").json() == {"clock": "replay", "now": "1970-01-01T00:00:00Z"}
     for sent, stands in (("2021-02-01T01:00:00+01:00", "2021-02-01T00:00:00Z"),

@@ -10,7 +10,9 @@ from sqlmodel import Session, select
 
 from controlplane.access.hooks import ID, SIGNATURE, TIMESTAMP, sign
 from controlplane.lifecycle import AlertState
+from controlplane.promotion.rejection import Rejection
 from controlplane.tables import Alert, AuditEntry
+from controlplane.ui.pages import mount
 from observability.ids import new_id
 from tests.api_client import add, api_of
 from tests.controlplane_world import MODEL, RECIPE, START, World, spec
@@ -101,6 +103,20 @@ def test_a_person_approves_a_version_that_waits_for_that(tmp_path):
     assert client.get(f"{PATH}/versions").json()["versions"][0]["state"] == "awaiting_approval"
     said = client.post(f"{PATH}/versions/1/approve", json={"reason": "looks right"}).json()
     assert (said["state"], said["approved_by"], said["approved_why"]) == ("staging", "admin", "looks right")
+
+
+def test_a_version_that_nobody_approved_says_so_and_its_page_does(tmp_path):
+    world = World(tmp_path, spec(gate={"resamples": 200, "approval": True}))
+    client, run = api_of(world, mounts=[mount]), world.ask()
+    world.finish(run.key, world.made(champion=False))
+    world.tick()
+    assert client.get(f"{PATH}/versions/1").json()["rejected_for"] == ""
+    world.clock.advance(timedelta(days=60))
+    world.tick()
+    said = client.get(f"{PATH}/versions/1").json()
+    assert (said["state"], said["rejected_for"]) == ("rejected", "REJECT_UNAPPROVED")
+    versions = client.get(f"/models/{MODEL}", headers={"Accept": "text/html"}).text.partition('id="versions"')[2]
+    assert Rejection.REJECT_UNAPPROVED.value in versions
 
 
 def alert(**changes) -> Alert:
