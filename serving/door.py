@@ -101,12 +101,12 @@ async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY:
         raise _too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body") and len(body) <= NARROW:
-        return body
     try:
         async with asyncio.timeout(_BODY_SECONDS):
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if not message.get("more_body") and len(body) <= NARROW:
+                return body
             return await _whole(message, receive)
     except TimeoutError:
         raise StillComing(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from None

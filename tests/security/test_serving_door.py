@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from bundle.blobs import BlobStore
-from serving.door import MAX_BODY, OPEN
+from serving import door
+from serving.door import MAX_BODY, OPEN, Door
 from tests.serving_harness import (
     EXPIRED_TOKEN,
     LABELS,
@@ -175,6 +176,28 @@ def test_a_refusal_of_a_large_body_does_not_wait_for_it(service: ServingProcess)
         begun = time.perf_counter()
         assert connection.recv(64).split()[1] == b"413"
         assert time.perf_counter() - begun < 0.5
+
+
+def test_a_body_that_never_comes_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "_BODY_SECONDS", 0.05)
+    monkeypatch.setattr(door, "_DRAIN_SECONDS", 0.05)
+    answers: list[Any] = []
+
+    class Open:
+        def check(self, authorization: bytes | None) -> None:
+            pass
+
+    async def nothing(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"20")]
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": headers}
+    asyncio.run(asyncio.wait_for(Door(nothing, nothing, Open())(scope, nothing, send), 5))
+    assert answers[0]["status"] == 408 and (b"connection", b"close") in answers[0]["headers"]
+    assert answers[-1]["more_body"] is False
 
 
 def test_a_body_of_exactly_the_limit_is_read(client: httpx.Client) -> None:
