@@ -13,6 +13,7 @@ from mlflow.cli import server
 from typer.main import get_command
 
 from controlplane.cli import app
+from controlplane.environment import TRAINING, handed_on
 from controlplane.settings import Settings as ControlSettings
 from deploy.setup.grant import KEYS
 from deploy.setup.make_secrets import SECRETS
@@ -197,6 +198,12 @@ def test_the_settings_are_taken_as_they_stand_there(services, monkeypatch):
                     patched.setenv(variable, value)
             ControlSettings(), LogSettings(), MetricsSettings()
             assert name in ONCE | {"serving", "mlflow"} or LogSettings().store == "elasticsearch", name
+
+
+def test_a_training_run_reaches_the_log_store_and_knows_nothing_of_the_database(services):
+    given = handed_on(services["control"]["environment"], TRAINING)
+    assert {"OBSERVABILITY_STORE", "OBSERVABILITY_SECRETS", "OBSERVABILITY_NAMESPACE"} <= set(given)
+    assert not any(name.startswith("CONTROLPLANE_") for name in given)
 
 
 def test_every_command_of_ours_exists(services):
