@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -292,5 +295,11 @@ def test_logstash_keeps_on_the_disk_what_it_took():
 
 
 def test_alertmanager_as_it_comes_tells_nobody():
-    config = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text())
+    path = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+    config = yaml.safe_load(path.read_text())
     assert config["receivers"] == [{"name": config["route"]["receiver"]}]
+    if shutil.which("amtool") is None:
+        missing = "amtool is missing: `make servers` installs it"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    done = subprocess.run(["amtool", "check-config", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
