@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -43,16 +43,22 @@ def score(watch: Watch, monitor: Monitor, version: Version, window: Window, samp
     verdict = watch.score(sample, reference, signature, check, monitor.min_labels, standard.manifest.threshold)
     exact = watch.logs.rollup(_span(window))
     told = stored(verdict, settled=settled)
-    volume = volume_of(exact, signature.feature_names, window.until.event_time - begins.event_time)
+    never = set(signature.feature_names) - set(sample.frame.columns)
+    volume = volume_of(exact, signature.feature_names, window.until.event_time - begins.event_time, never)
     return exactly(told, volume) | {"volume": volume, "reference": compared}
 
 
-def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta) -> Json:
-    """What is exact about a window: counted over all of its predictions, not over the sample."""
+def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta, never: Collection[str] = ()) -> Json:
+    """What is exact about a window: counted over all of its predictions, not over the sample.
+
+    A feature that no prediction of the sample bears, be it as a missing value (`never`), is in no rollup either: it is
+    missing in all.
+    """
     minutes = length / timedelta(minutes=1)
+    missing = {name: exact.rows if name in never else 0 for name in features} | dict(exact.missing)
     return {
         "rows": exact.rows,
-        "missing_share": {name: exact.missing.get(name, 0) / exact.rows if exact.rows else 0.0 for name in features},
+        "missing_share": {name: missing[name] / exact.rows if exact.rows else 0.0 for name in features},
         "latency_ms": {name: exact.latency.quantile(share) for name, share in QUANTILES.items()},
         "predictions_per_minute": exact.rows / minutes if minutes > 0 else None,
     }

@@ -284,6 +284,17 @@ def test_what_is_exact_is_counted_over_all_predictions_and_not_over_the_sample(w
     assert volume["latency_ms"]["p99"] == pytest.approx(80.0, rel=0.03)
 
 
+def test_a_feature_that_no_prediction_bears_is_missing_in_all_of_them(watched):
+    world = watched(HOURLY)
+    put(world, [prediction(minute / 10, features={"followers": 1.0}) for minute in range(600)])
+    put(world, [prediction(60)])
+    world.watch()
+
+    verdict = rows(world)[0].verdict
+    assert verdict["volume"]["missing_share"] == {"followers": 0.0, "place": 1.0}
+    assert verdict["features"]["place"]["missing_share"] == 1.0
+
+
 def test_the_drift_of_each_feature_is_an_event_of_its_own_at_the_windows_end(watched):
     world = watched(HOURLY | {"segments": [PLACES | {"values": ["x"]}]})
     put(world, [prediction(10), prediction(61)])
