@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -213,6 +214,8 @@ def admin_pages() -> list[Callable[[FastAPI], None]]:
 def _ticking(*tickers: Ticker) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # collections need not walk what stays: a full one would stall every request
         for ticker in tickers:
             ticker.start()
         try:
@@ -220,6 +223,7 @@ def _ticking(*tickers: Ticker) -> Lifespan:
         finally:
             for ticker in tickers:
                 ticker.stop()
+            gc.unfreeze()  # so that libraries find at the end what was theirs
 
     return lifespan
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import socket
@@ -13,10 +15,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from bundle.home import Home
 from controlplane.access.credentials import read_credentials
 from controlplane.client import ControlClient
+from controlplane.processes import _ticking
 from tests.controlplane_world import MODEL, RECIPE, spec
 
 
@@ -70,3 +74,13 @@ def test_who_waits_is_answered_by_a_change_and_by_the_end_of_the_process(control
     for waiter in waiters:
         waiter.join(30)
     assert [each.status_code for each in answers] == [304] * 5
+
+
+def test_what_a_control_plane_started_with_is_no_part_of_collections_while_it_runs():
+    async def running() -> int:
+        async with _ticking()(FastAPI()):
+            return gc.get_freeze_count()
+
+    held = len(gc.get_objects())
+    assert asyncio.run(running()) > held / 2
+    assert gc.get_freeze_count() == 0, "at its end libraries find what was theirs"
