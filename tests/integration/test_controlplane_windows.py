@@ -292,7 +292,6 @@ def test_a_feature_that_no_prediction_bears_is_missing_in_all_of_them(watched):
 
     verdict = rows(world)[0].verdict
     assert verdict["volume"]["missing_share"] == {"followers": 0.0, "place": 1.0}
-    assert verdict["features"]["place"]["missing_share"] == 1.0
 
 
 def test_the_drift_of_each_feature_is_an_event_of_its_own_at_the_windows_end(watched):
