@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 refused, or ended with an error; 2 wrong usage; 3 the control plane or log store does not answer.
 Commands that answer take --json. DRIFTGATE_URL and DRIFTGATE_TOKEN name another control plane than that of the data
-folder.
+folder, and DRIFTGATE_CA_CERT the certificate of an authority to trust beside the public ones.
 """
 
 from __future__ import annotations

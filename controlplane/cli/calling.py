@@ -57,7 +57,11 @@ def client_of(home: Path | None) -> ControlClient:
                 f"there is no {path}: start Driftgate with `driftgate up`, name its data folder with --home, "
                 "or set DRIFTGATE_URL and DRIFTGATE_TOKEN"
             ) from error
-    return ControlClient(url, token)
+    authority = os.environ.get("DRIFTGATE_CA_CERT")
+    try:
+        return ControlClient(url, token, authority=Path(authority) if authority else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise Unreachable(f"DRIFTGATE_CA_CERT={authority} is no certificate that can be read: {error}") from error
 
 
 def say(as_json: bool, value: Any, show: Callable[[], None] | str) -> None:  # noqa: ANN401 - JSON or views

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -48,14 +49,19 @@ class Connection:
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        authority: Path | None = None,
     ) -> None:
+        """`authority` is the certificate of an authority that is trusted beside the public ones."""
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._sleep = sleep
         headers = {"Authorization": f"Bearer {token}"}
+        trusted = httpx.create_ssl_context(trust_env=False)
+        if authority is not None:
+            trusted.load_verify_locations(authority)
         # trust_env: a proxy of the environment would get the token
         self._http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=timeout, trust_env=False, transport=transport
+            base_url=self.url, headers=headers, timeout=timeout, trust_env=False, transport=transport, verify=trusted
         )
 
     def close(self) -> None:
@@ -158,6 +164,10 @@ class Connection:
         raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Unreachable(
+                f"the certificate at {self.url} is not trusted: name its authority's in DRIFTGATE_CA_CERT ({error})"
+            )
         return Unreachable(
             f"the control plane at {self.url} does not answer ({type(error).__name__}): start it with `driftgate up`"
         )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -13,6 +16,7 @@ from controlplane.errors import Answered, Busy, Changed, RunActive, Unreachable
 from controlplane.views import RunView
 from observability.ids import new_id
 from tests.api_client import decision
+from tests.servers.elasticsearch_secured import write_certificates
 
 RUN = {
     "key": new_id(), "firing_id": new_id(), "model": "a/b", "state": "asked", "parent": None, "attempts": 0, "epoch": 0,
@@ -107,3 +111,19 @@ def test_a_run_is_watched_until_it_has_ended():
 def test_the_token_is_sent_to_the_control_plane_only(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert ControlClient("http://control", "dg_x")._http._trust_env is False
+
+
+def test_an_authority_of_ones_own_is_trusted_where_it_is_named_and_only_there(tmp_path):
+    write_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "node.crt", tmp_path / "node.key")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_port}"
+        with pytest.raises(Answered, match="501"):
+            ControlClient(url, "dg_x", authority=tmp_path / "ca.crt").me()
+        with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            ControlClient(url, "dg_x", sleep=lambda _: None).me()
+        server.shutdown()
