@@ -14,6 +14,8 @@ from observability.spool.offsets import OFFSETS_NAME, SpoolOffsets, read_offsets
 from observability.spool.writer import LOCK_NAME, SpoolTaken, segments_of
 
 _CHUNK: Final = 4 << 20
+#: writers that may write a line a second time, `retrying` and the control plane's outbox: killed between line and mark
+_REPEATING: Final = ("retry-", "controlplane-")
 #: where a shipper can be killed: something was just done, and what comes next was not
 CrashPoint: TypeAlias = Literal[
     "announced", "stored", "set aside", "committed", "counted", "deleted one", "deleted all", "settled"
@@ -45,7 +47,7 @@ class Batch:
 
     lines: tuple[SpoolLine, ...] = ()
     ends: Mapping[str, int] = field(default_factory=dict)
-    #: none of its lines was ever announced before
+    #: none of its lines can have been offered before
     fresh: bool = True
     #: there are more lines than it could hold
     more: bool = False
@@ -75,7 +77,7 @@ class SpoolReader:
         self.root = root
         self._lock_descriptor = lock
         self._at = at
-        self._offsets = read_offsets(root).settled(root)
+        self._offsets = _known_offsets(root)
 
     def close(self) -> None:
         os.close(self._lock_descriptor)
@@ -92,7 +94,10 @@ class SpoolReader:
         while folders and len(lines) < limit:
             share = max(1, (limit - len(lines)) // len(folders))
             folders = [folder for folder in folders if self._read_some(folder, share, {**start, **ends}, lines, ends)]
-        fresh = all(line.offset >= self._offsets.progress(line.key).announced for line in _firsts(lines))
+        fresh = all(
+            line.offset >= self._offsets.progress(line.key).announced and not line.writer.startswith(_REPEATING)
+            for line in _firsts(lines)
+        )
         return Batch(tuple(lines), ends, fresh, more=bool(folders))
 
     def announce(self, batch: Batch) -> None:
@@ -169,6 +174,14 @@ class SpoolReader:
     def _save(self, offsets: SpoolOffsets) -> None:
         replace_durably(self.root / OFFSETS_NAME, offsets.model_dump_json().encode())
         self._offsets = offsets
+
+
+def _known_offsets(root: Path) -> SpoolOffsets:
+    """The offsets of a spool. Without their file all that is there counts as announced: it may have been deleted."""
+    if (root / OFFSETS_NAME).exists():
+        return read_offsets(root).settled(root)
+    segments = [segment for folder in writer_folders(root) for segment in segments_of(folder)]
+    return SpoolOffsets().announced({f"{path.parent.name}/{path.name}": path.stat().st_size for path in segments})
 
 
 def _read(writer: str, segment: Path, growing: bool, limit: int, offset: int) -> tuple[list[SpoolLine], int, bool]:

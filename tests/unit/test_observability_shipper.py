@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controlplane.loop import spooled
 from observability.events import Event, line_of
 from observability.ports import LogStoreUnavailable, Refusal
+from observability.spool import retrying
 from observability.spool import shipper as shipper_module
 from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
 from observability.spool.ledger import ledger
@@ -165,9 +167,6 @@ def test_running_waits_out_an_absent_store_and_stops_when_told(log, monkeypatch)
 @pytest.mark.parametrize("point", get_args(CrashPoint))
 @pytest.mark.parametrize("visit", [1, 2])
 def test_a_shipper_that_dies_at_any_point_moves_no_line_twice_and_loses_none(log, point, visit):
-    with SpoolWriter(log.spool / "serving-0", segment_bytes=2_000) as writer:
-        for number in range(6):
-            writer.write([line_of(prediction(number, f"p{number}")), b"poison"])
     left = [visit]
 
     def die(here: CrashPoint) -> None:
@@ -176,6 +175,9 @@ def test_a_shipper_that_dies_at_any_point_moves_no_line_twice_and_loses_none(log
             raise KeyboardInterrupt
 
     log.restart(at=die, batch_lines=5)
+    with SpoolWriter(log.spool / "serving-0", segment_bytes=2_000) as writer:
+        for number in range(6):
+            writer.write([line_of(prediction(number, f"p{number}")), b"poison"])
     with pytest.raises(KeyboardInterrupt):
         log.ship_all()
         assert visit == 2, "every point is passed at least once"
@@ -215,8 +217,8 @@ def test_the_store_is_given_the_lines_as_they_stand_in_the_spool(log):
 
 
 def test_what_was_or_may_have_been_offered_before_is_never_called_fresh(log):
-    log.write(*(prediction(i, f"p{i}") for i in range(8)))
     log.restart(batch_lines=2)
+    log.write(*(prediction(i, f"p{i}") for i in range(8)))
     log.shipper.ship_once()
     log.store.unavailable = 1
     with pytest.raises(LogStoreUnavailable):
@@ -236,6 +238,29 @@ def test_what_was_or_may_have_been_offered_before_is_never_called_fresh(log):
         ("p0", True), ("p2", True), ("p2", False), ("p4", True),
         ("p4", False), ("p5", False), ("p6", True), ("p7", True),
     ]  # fmt: skip
+
+
+def test_without_offsets_nothing_that_was_there_is_called_fresh_and_what_comes_later_is(log):
+    with SpoolWriter(log.spool / "serving-0") as writer:
+        writer.write([line_of(prediction(i, f"p{i}")) for i in range(4)])
+        log.ship_all()
+        (log.spool / "offsets.json").unlink()
+        log.restart(batch_lines=3)
+        log.shipper.ship_once()
+        log.restart(batch_lines=3)  # the file is there again, and the last line was not read yet
+        log.shipper.ship_once()
+        writer.write([line_of(prediction(4, "p4"))])
+        log.shipper.ship_once()
+    again = [(ids, fresh) for ids, _, fresh in log.store.calls[1:]]
+    assert again == [(["p0", "p1", "p2"], False), (["p3"], False), (["p4"], True)]
+
+
+@pytest.mark.parametrize("name", [retrying.WRITER, spooled.NAME])
+def test_a_writer_that_may_repeat_a_line_is_never_called_fresh(log, name):
+    with SpoolWriter.claim(log.spool, name) as writer:
+        writer.write([line_of(prediction(1, "p1"))])
+        log.ship_all()
+    assert [fresh for _, _, fresh in log.store.calls] == [False]
 
 
 def test_a_shipper_that_is_told_to_stop_finishes_its_batch(log):
