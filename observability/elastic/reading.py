@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from observability.elastic.client import answering
 from observability.elastic.questions import PAGE, Body
@@ -22,6 +22,11 @@ SEARCH_TIMEOUT: Final = "30s"
 #: so long the view of a stream is kept from one page to the next
 KEEP_ALIVE: Final = "5m"
 _ABSENT: Final = "index_not_found_exception"
+_TOO_MANY_BUCKETS: Final = "too_many_buckets_exception"
+
+
+class AnswerTooLarge(LogStoreUnavailable):
+    """The answer has more buckets than Elasticsearch holds at once (search.max_buckets): ask about less of the time."""
 
 
 class Reader:
@@ -51,6 +56,12 @@ class Reader:
                 if error.error != _ABSENT:
                     raise
                 return None
+            except ApiError as error:
+                if _TOO_MANY_BUCKETS in str(error.body):
+                    raise AnswerTooLarge(
+                        f"Elasticsearch: the answer has more than search.max_buckets ({error})"
+                    ) from error
+                raise
         return _whole(answer.body)
 
     def hits(self, kind: str, body: Body) -> list[Any]:

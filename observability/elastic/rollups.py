@@ -20,7 +20,7 @@ from elasticsearch import ApiError, Elasticsearch
 from observability.elastic import questions, tallies
 from observability.elastic.answers import counts_by_time
 from observability.elastic.client import answering
-from observability.elastic.reading import Reader
+from observability.elastic.reading import AnswerTooLarge, Reader
 from observability.elastic.tallies import Answer
 from observability.ports import Span
 from observability.rollups import Rollup
@@ -31,7 +31,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: longer spans are made of days
 HOURS_AT_MOST: Final = timedelta(days=10)
 INTERVALS: Final[Mapping[timedelta, str]] = {HOUR: "1h", DAY: "1d"}
-#: units in one answer: each has a bucket for every latency that occurs, and an answer holds 65,536 buckets
+#: units in one answer, which holds 65,536 buckets: each has one for every latency and every missing feature that occur
 AT_ONCE: Final = 150
 _INDEX: Final[Mapping[str, Any]] = {
     "settings": {"index": {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"}},
@@ -117,12 +117,22 @@ class Rollups:
         found = self._kept(units, list(counts))
         valid = {start: rollup for start, rollup in found.items() if rollup.rows == counts[start]}
         for starts in neighbours([start for start in counts if start not in valid], units.unit):
-            span = units.between(starts[0], starts[-1])
-            totals, values, names = self._added_up(span, units.interval)
-            computed = tallies.rollups_by_time(totals, values, names) if totals is not None else {}
-            self._keep(units, computed)
-            valid |= computed
+            for computed in self._computed(units, starts):
+                self._keep(units, computed)
+                valid |= computed
         return list(valid.values())
+
+    def _computed(self, units: Units, starts: Sequence[datetime]) -> Iterator[dict[datetime, Rollup]]:
+        """The rollups of a run of units; of its halves where one answer does not hold so many features."""
+        try:
+            totals, values, names = self._added_up(units.between(starts[0], starts[-1]), units.interval)
+        except AnswerTooLarge:
+            if len(starts) == 1:
+                raise
+            for half in (starts[: len(starts) // 2], starts[len(starts) // 2 :]):
+                yield from self._computed(units, half)
+        else:
+            yield tallies.rollups_by_time(totals, values, names) if totals is not None else {}
 
     def _of_span(self, span: Span) -> Rollup:
         totals, values, names = self._added_up(span, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -153,6 +154,13 @@ def test_a_rollup_is_right_where_none_can_be_kept_or_what_was_kept_is_gone(store
     assert [record.levelname for record in caplog.records if index in record.message] == ["WARNING"]
     elasticsearch.request("DELETE", f"/{index}")
     assert store.rollup(EVERYTHING) == rollup_of([*events, *late])
+
+
+def test_a_rollup_of_more_missing_features_than_one_answer_holds_is_exact(store):
+    nothing = dict.fromkeys(f"f{number}" for number in range(700))
+    store.append([prediction(3_600 * hour + 1, features=nothing) for hour in range(100)])
+    rollup = store.rollup(replace(EVERYTHING, until=Cursor.before(START + timedelta(days=7))))
+    assert (rollup.rows, rollup.missing) == (100, dict.fromkeys(nothing, 100))
 
 
 def test_a_segment_has_rollups_of_its_own(store):
