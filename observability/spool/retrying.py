@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from bundle.signature import Frozen
+from observability.clock import Clock, SystemClock
 from observability.events import EventRefused
 from observability.spool.dead_letters import DeadLetter, DeadLetters
 from observability.spool.shipper import admitted
@@ -28,16 +30,16 @@ class SentAgain(Frozen):
     stopped: str | None = None
 
 
-def send_again(spool: Path, dead_letters: DeadLetters) -> SentAgain:
+def send_again(spool: Path, dead_letters: DeadLetters, clock: Clock | None = None) -> SentAgain:
     """Offer each waiting letter at the door: what passes is spooled durably and marked, the others stay.
 
     Killed between the two, a line is spooled twice; the store takes its event once. What the store refuses again
     becomes a new letter, with the line's new place.
     """
     refused: list[DeadLetter] = []
-    sent = 0
+    sent, now = 0, (clock or SystemClock()).now()
     with SpoolWriter.claim(spool, WRITER) as writer:
-        letters = _admitted(dead_letters.waiting(), refused)
+        letters = _admitted(dead_letters.waiting(), now, refused)
         while some := list(islice(letters, _AT_ONCE)):
             written = _spooled(writer, some)
             dead_letters.mark_sent(some[:written])
@@ -47,10 +49,10 @@ def send_again(spool: Path, dead_letters: DeadLetters) -> SentAgain:
     return SentAgain(sent=sent, refused=tuple(refused))
 
 
-def _admitted(letters: Iterable[DeadLetter], refused: list[DeadLetter]) -> Iterator[DeadLetter]:
+def _admitted(letters: Iterable[DeadLetter], now: datetime, refused: list[DeadLetter]) -> Iterator[DeadLetter]:
     for letter in letters:
         try:
-            admitted(letter.line)
+            admitted(letter.line, now)
         except EventRefused as error:
             refused.append(letter.model_copy(update={"reason": str(error)}))
         else:

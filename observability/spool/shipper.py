@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from observability.clock import Clock, SystemClock
 from observability.events import Event, EventRefused, LabelEvent, read_line
 from observability.ports import LogStore, LogStoreUnavailable
 from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
@@ -29,7 +30,8 @@ _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 15.0
 #: how often the log says how far shipping is
 _TELL_SECONDS: Final = 30.0
-#: how much later than it was observed something may have happened: clocks differ by so much, and not by more
+#: how much later than it was observed something may have happened, and than now observed: clocks differ by so much, and
+#: not by more
 AHEAD: Final = timedelta(minutes=5)
 
 
@@ -70,6 +72,7 @@ class Shipper:
         batch_lines: int = 5_000,
         ahead: timedelta | None = AHEAD,
         poison: PoisonWindow | None = None,
+        clock: Clock | None = None,
         at: Callable[[CrashPoint], None] = pass_by,
     ) -> None:
         self._reader = reader
@@ -78,6 +81,7 @@ class Shipper:
         self._batch_lines = batch_lines
         self._ahead = ahead
         self._poison = poison or PoisonWindow()
+        self._clock = clock or SystemClock()
         self._at = at
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="spool-read")
         self._following: _Checked | None = None
@@ -160,10 +164,10 @@ class Shipper:
         return self._reading.submit(lambda: self._check(self._reader.next_batch(self._batch_lines, batch)))
 
     def _check(self, batch: Batch) -> _Checked:
-        checked = _Checked(batch)
+        checked, now = _Checked(batch), self._clock.now()
         for line in batch.lines:
             try:
-                event, data = admitted(line, self._ahead)
+                event, data = admitted(line, now, self._ahead)
             except EventRefused as error:
                 checked.refused[line] = str(error)
             else:
@@ -176,14 +180,20 @@ class Shipper:
         return f"{self._reader.waiting_bytes() / (1 << 20):.1f} MiB wait"
 
 
-def admitted(line: SpoolLine, ahead: timedelta | None = AHEAD) -> tuple[Event, bytes]:
-    """The event in a line, and its document: the door of the log path. Raises EventRefused with the reason."""
+def admitted(line: SpoolLine, now: datetime, ahead: timedelta | None = AHEAD) -> tuple[Event, bytes]:
+    """The event in a line, and its document: the door of the log path. Raises EventRefused with the reason.
+
+    One event of a clock that runs ahead would make all others old: to retention, and to whoever waits for a window's
+    end. Times of the past are taken, whatever they are: a replay has them.
+    """
     if line.torn:
         raise EventRefused("event: half a line, left by a writer that died")
     event, data = read_line(line.data)
     happened = event.label_time if isinstance(event, LabelEvent) else event.event_time
     if ahead is not None and happened - event.observed_time > ahead:
         raise EventRefused(f"event_time: more than {ahead} ahead of the time it was observed")
+    if ahead is not None and event.observed_time - now > ahead:
+        raise EventRefused(f"observed_time: more than {ahead} ahead of this machine's clock: set the clocks right")
     return event, data
 
 

@@ -21,7 +21,7 @@ from observability.spool.poison import PoisonWindow, TooMuchPoison
 from observability.spool.reader import CrashPoint, SpoolLine, SpoolReader
 from observability.spool.shipper import Shipped, Shipper
 from observability.spool.writer import SpoolWriter, segments_of
-from tests.event_samples import label, prediction
+from tests.event_samples import at, label, prediction
 
 
 class MemoryStore:
@@ -121,6 +121,19 @@ def test_an_event_from_the_future_is_poison_and_one_from_the_past_is_not(log):
     assert log.shipper.ship_once() == Shipped(indexed=2, dead_lettered=2)
     assert set(log.store.stored) == {"edge", "past"}
     assert "ahead" in next(iter(log.letters)).reason
+
+
+def test_what_was_observed_in_the_future_of_the_machine_is_poison_until_that_time_comes(log):
+    class Machine:
+        now = staticmethod(lambda: at(0))
+
+    log.restart(clock=Machine())
+    log.write(prediction(300, "edge"), prediction(301, "ahead"), label("p", 1, 301, "label ahead"))
+    assert log.shipper.ship_once() == Shipped(indexed=1, dead_lettered=2)
+    assert set(log.store.stored) == {"edge"}
+    assert "clock" in next(iter(log.letters)).reason
+    assert retrying.send_again(log.spool, log.letters, Machine()).sent == 0
+    assert retrying.send_again(log.spool, log.letters).sent == 2
 
 
 def test_an_instant_beyond_the_calendar_is_poison_and_no_crash(log):
