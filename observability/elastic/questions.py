@@ -36,6 +36,8 @@ LABEL: Final = "driftgate.label"
 PAGE: Final = 10_000
 #: names of features that may lack a value, in one answer
 NAMES: Final = 10_000
+#: documents that show which features predictions name
+SHOWN: Final = 500
 #: standard deviations by which the bound of a sample is wider than what would hold it on average
 CERTAINTY: Final = 6.0
 #: sample keys are searched by their first bits, as numbers below this
@@ -207,16 +209,15 @@ def labelled(model: str, prediction_ids: Sequence[str]) -> Body:
 def totals(filters: Filters, interval: str | None) -> Body:
     """What a rollup holds: rows and missing values `by_time`, counts `by_latency`; and the features of some documents.
 
-    Without an interval all of it is one. Latencies come first and times below them, so that only what is there is told.
+    Those are the ones with the smallest sample keys, so of all times and writers. Without an interval all of it is one.
+    Latencies come first and times below them, so that only what is there is told.
     """
+    shown = _sorted(filters, [KEY], SHOWN) | {"_source": [FEATURES]}
     missing: Body = {"missing": {"terms": {"field": MISSING, "size": NAMES}}}
     ranges: Body = {"range": {"field": DURATION, "ranges": LATENCIES, "keyed": False}}
     if interval is None:
-        return _unsorted(filters, 100) | {
-            "track_total_hits": True, "_source": [FEATURES], "aggs": {**missing, "by_latency": ranges}
-        }  # fmt: skip
-    return _unsorted(filters, 100) | {
-        "_source": [FEATURES],
+        return shown | {"track_total_hits": True, "aggs": {**missing, "by_latency": ranges}}
+    return shown | {
         "aggs": {
             "by_time": _by_time(interval) | {"aggs": missing},
             "by_latency": ranges | {"aggs": {"by_time": _by_time(interval)}},

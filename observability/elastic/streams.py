@@ -46,6 +46,8 @@ PRIORITY: Final = 500
 SCHEMA: Final = 1
 #: what each mapping may have at most; it has less than half, and none is ever added by a document
 FIELDS_LIMIT: Final = 400
+#: characters of a feature's value that is counted and makes a segment: a term with its name may have 32,766 bytes
+LONGEST_VALUE: Final = 8_191
 _KEPT_ONLY: Final[Json] = {"type": "keyword", "index": False, "doc_values": False}
 #: what an Elasticsearch without data stream lifecycles answers to a call of them
 _NO_SUCH_CALL: Final = frozenset({400, 404, 405})
@@ -65,7 +67,8 @@ _SAMPLED: Final[Json] = {**_OWN, "sample_key": _KEPT_ONLY, "sample_point": COUNT
 _PREDICTION: Final[Json] = {
     "driftgate": properties(
         **_SAMPLED, version=COUNT, role=KEYWORD, score=NUMBER, prediction=COUNT, score_ms=NUMBER, missing=KEYWORD,
-        rival=properties(version=COUNT, score=NUMBER, ms=NUMBER), features=NAMED_VALUES,
+        rival=properties(version=COUNT, score=NUMBER, ms=NUMBER),
+        features={**NAMED_VALUES, "ignore_above": LONGEST_VALUE},
         raw={**NAMED_VALUES, "doc_values": False},
     )
 }  # fmt: skip

@@ -20,7 +20,7 @@ def features_that_differ(hits: Sequence[Hit]) -> list[str]:
     """All names of features where documents do not name the same ones; none where they do.
 
     A document names its features without a value in a list of its own. One that does not even name them is found by
-    counting each feature, which is dear; predictions of one version always name the same.
+    counting each feature, which is dear; predictions of one version name the same, unless their writer changed.
     """
     named = [frozenset(hit["_source"].get("driftgate", _NOTHING).get("features") or ()) for hit in hits]
     return sorted(frozenset().union(*named)) if len(set(named)) > 1 else []

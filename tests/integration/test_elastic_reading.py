@@ -163,6 +163,22 @@ def test_a_rollup_of_more_missing_features_than_one_answer_holds_is_exact(store)
     assert (rollup.rows, rollup.missing) == (100, dict.fromkeys(nothing, 100))
 
 
+def test_a_feature_that_later_predictions_do_not_name_is_missing_in_them(store):
+    store.append([prediction(number / 100, features={"place": "Rome", "followers": 1.0}) for number in range(600)])
+    store.append([prediction(number / 100, features={"place": "Rome"}) for number in range(600, 700)])
+    for span in (EVERYTHING, replace(EVERYTHING, until=Cursor.before(at(60)))):
+        assert store.rollup(span).missing == {"followers": 100}
+
+
+def test_a_long_value_is_there_and_makes_a_segment(store):
+    values = ["x" * 300, "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 8_000]
+    store.append([prediction(number, features={"place": value}) for number, value in enumerate(values)])
+    store.append([prediction(9, features={"place": "Rome", "followers": 1.0})])
+    assert store.rollup(EVERYTHING).missing == {"followers": 2}
+    for value in values:
+        assert store.rollup(replace(EVERYTHING, segment=Segment("place", value))).rows == 1
+
+
 def test_a_segment_has_rollups_of_its_own(store):
     events = traffic(200, 1)
     store.append(events)
