@@ -124,7 +124,8 @@ def _rejected(facts: AlertFacts) -> Iterator[Holding]:
     challenger = facts.challenger
     if challenger is not None and challenger.turned_down is not None:
         named = f"version {challenger.version}"
-        by_itself = Rejection[challenger.rejected_for].value if challenger.rejected_for else None
+        known = Rejection.__members__.get(challenger.rejected_for or "")
+        by_itself = known.value if known else challenger.rejected_for  # a name that another release wrote
         said = f"the gate turned {named} down" if by_itself is None else f"{named} was rejected: {by_itself}"
         yield Holding(
             AlertName.RETRAINING_REJECTED, f"{facts.model}: {said}", f"{challenger.turned_down}. {_goes_on(facts)}.",
