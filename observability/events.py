@@ -5,13 +5,15 @@ These are the events as code sees them; how they are written to the spool and in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import orjson
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from bundle.ranges import check_moment
 from bundle.signature import Frozen, ModelId
 from observability.clock import aware
 from observability.documents import NotADocument, document_of, event_fields
@@ -112,6 +114,9 @@ class ServiceEvent(Frozen):
 
 
 Event: TypeAlias = PredictionEvent | LabelEvent | ControlEvent | ServiceEvent
+#: the form of an instant that every store reads as the same one; a number is seconds to one and milliseconds to another
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_TIMES: Final = ("event_time", "label_time", "observed_time")
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
@@ -127,10 +132,12 @@ def read_line(line: bytes) -> tuple[Event, bytes]:
     """
     try:
         document = orjson.loads(line)
-        if isinstance(document, dict) and "kind" in document and "event" not in document:
-            event = _EVENT.validate_python(document)
-            return event, line_of(event)
-        return _EVENT.validate_python(event_fields(document)), line
+        earlier = isinstance(document, dict) and "kind" in document and "event" not in document
+        fields = document if earlier else event_fields(document)
+        _check_form_of_times(fields)
+        event = _EVENT.validate_python(fields)
+        _check_moments(event)
+        return event, line_of(event) if earlier else line
     except orjson.JSONDecodeError as error:
         raise EventRefused(f"event: not JSON: {error}") from error
     except NotADocument as error:
@@ -141,6 +148,27 @@ def read_line(line: bytes) -> tuple[Event, bytes]:
         raise EventRefused(f"{place or 'event'}: {first['msg']}") from error
 
 
+def happened(event: Event) -> datetime:
+    """When it was: of a label, when it was known."""
+    return event.label_time if isinstance(event, LabelEvent) else event.event_time
+
+
 def line_of(event: Event) -> bytes:
     """The event as one spool line."""
     return orjson.dumps(document_of(event.model_dump()))
+
+
+def _check_form_of_times(fields: Mapping[str, Any]) -> None:
+    for name in _TIMES:
+        value = fields.get(name)
+        if value is not None and not (isinstance(value, str) and _INSTANT.fullmatch(value)):
+            raise EventRefused(f"{name}: must be text such as 2026-03-01T12:00:00.25Z, an instant with its time zone")
+
+
+def _check_moments(event: Event) -> None:
+    """No store and no table can hold just any year."""
+    for name, moment in (("event_time", happened(event)), ("observed_time", event.observed_time)):
+        try:
+            check_moment(moment)
+        except ValueError as error:
+            raise EventRefused(f"{name}: {error}") from error

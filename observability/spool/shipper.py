@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from observability.clock import Clock, SystemClock
-from observability.events import Event, EventRefused, LabelEvent, read_line
+from observability.events import Event, EventRefused, happened, read_line
 from observability.ports import LogStore, LogStoreUnavailable
 from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
 from observability.spool.poison import PoisonWindow, TooMuchPoison
@@ -189,8 +189,7 @@ def admitted(line: SpoolLine, now: datetime, ahead: timedelta | None = AHEAD) ->
     if line.torn:
         raise EventRefused("event: half a line, left by a writer that died")
     event, data = read_line(line.data)
-    happened = event.label_time if isinstance(event, LabelEvent) else event.event_time
-    if ahead is not None and happened - event.observed_time > ahead:
+    if ahead is not None and happened(event) - event.observed_time > ahead:
         raise EventRefused(f"event_time: more than {ahead} ahead of the time it was observed")
     if ahead is not None and event.observed_time - now > ahead:
         raise EventRefused(f"observed_time: more than {ahead} ahead of this machine's clock: set the clocks right")

@@ -33,7 +33,7 @@ NAMES = st.text(min_size=1, max_size=64)
 IDS = NAMES
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
-INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 - UTC
+INSTANTS = st.datetimes(datetime(1900, 1, 1), datetime(2199, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - UTC
 SCALARS = st.none() | st.booleans() | INTEGERS | NUMBERS | WORDS
 ROWS = st.dictionaries(WORDS, SCALARS, max_size=5)
 KEYS = st.from_regex("[0-9a-f]{16}", fullmatch=True)
@@ -152,6 +152,29 @@ def test_a_number_that_json_has_no_word_for_is_refused():
     line = line_of(prediction(0)).replace(b'"score":0.25', b'"score":1e999')
     with pytest.raises(EventRefused):
         parse(line)
+
+
+@pytest.mark.parametrize("place", ["@timestamp", "created"])
+@pytest.mark.parametrize(
+    "instant",
+    [1795514400, 1795514400000, 1795514400.5, "1795514400", "2026-11-24 10:00:00Z", "2026-11-24T10:00Z",
+     "2026-11-24t10:00:00Z", "2026-11-24T10:00:00z", "20261124T100000Z", "2026-11-24T10:00:00,5Z",
+     "2026-11-24T10:00:00", "1600-01-01T00:00:00Z", "2200-01-01T00:00:00Z"],
+)  # fmt: skip
+def test_an_instant_that_two_stores_would_read_differently_or_not_at_all_is_refused(place, instant):
+    document = document_of(prediction(0).model_dump())
+    part = document if place == "@timestamp" else document["event"]
+    part[place] = instant
+    with pytest.raises(EventRefused, match=r"event_time:|observed_time:"):
+        parse(orjson.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-24T10:00:00Z", "2026-11-24T15:30:00.000+05:30", "2026-11-24T10:00:00.000000000Z"]
+)
+def test_an_instant_is_taken_in_any_zone_and_as_fine_as_other_shippers_write_it(text):
+    document = document_of(prediction(0).model_dump()) | {"@timestamp": text}
+    assert parse(orjson.dumps(document)).event_time == datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
 def test_a_document_that_a_store_has_stamped_is_still_an_event():
