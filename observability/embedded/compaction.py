@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from observability.embedded.manifest import LAYOUT, LogManifest, LogSegment
-from observability.embedded.tables import TableName
+from observability.embedded.tables import TableName, microseconds
 
 #: rows up to which segments are of the smallest size
 SMALLEST: Final = 1_000
@@ -56,12 +56,17 @@ def _fitting(segments: Sequence[LogSegment], full_rows: int) -> list[LogSegment]
     return list(segments)
 
 
-def expired(manifest: LogManifest, retention: Mapping[TableName, timedelta]) -> list[LogSegment]:
-    """The segments whose last event was observed longer before the store's newest one than their table is kept."""
+def expired(manifest: LogManifest, retention: Mapping[TableName, timedelta], now: datetime) -> list[LogSegment]:
+    """The segments whose last event was observed longer ago than their table is kept.
+
+    Ago is before the store's newest event, so that a replay of the past keeps what it replays; but never before a time
+    that has not come: one event of a host whose clock is wrong must not make all others old.
+    """
     newest = max((segment.last_observed_time for segment in manifest.segments), default=0)
+    today = min(newest, microseconds(now))
     return [
         segment
         for segment in manifest.segments
         if (kept := retention.get(segment.table)) is not None
-        and segment.last_observed_time < newest - kept // timedelta(microseconds=1)
+        and segment.last_observed_time < today - kept // timedelta(microseconds=1)
     ]

@@ -42,7 +42,7 @@ _INSTANT = timedelta(microseconds=1)
 class ParquetLogStore:
     """A LogStore in a folder. Threads may share it.
 
-    `clock` dates the deletion of merged files, so it is the machine's also in a replay.
+    `clock` dates the deletion of merged files and bounds what is called old, so it is the machine's also in a replay.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ class SegmentWriter:
         while merged := compaction.due(manifest.of(table, model), upkeep.small_segments, upkeep.full_rows):
             segment = files.merge(table, model, merged)
             sync_folder(self._folder)
-            gone = [*merged, *compaction.expired(manifest, upkeep.retention)]
+            gone = [*merged, *compaction.expired(manifest, upkeep.retention, self._clock.now())]
             manifest = manifest.changed(removed=gone, added=[segment])
             self._manifest.replace(manifest)
             self._start_grace(gone)

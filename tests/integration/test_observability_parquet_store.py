@@ -233,6 +233,16 @@ def test_what_is_older_than_the_retention_is_forgotten_by_whole_segments_and_by_
     assert sum(map(len, store.labels(MODEL, START))) == 24, "nothing was said about labels: they stay"
 
 
+def test_an_event_of_a_host_whose_clock_is_years_ahead_makes_nothing_old(tmp_path):
+    kept = {"predictions": timedelta(days=30)}
+    store = ParquetLogStore(tmp_path, small_segments=2, full_rows=4, retention=kept, clock=StoppedClock(at(99)))
+    store.append([prediction(i, f"p{i}") for i in range(4)])
+    store.append([prediction(4, "wrong", observed_time=at(0) + timedelta(days=1000))])
+    for i in range(5, 10):
+        store.append([prediction(i, f"p{i}")])
+    assert store.sample(EVERYTHING, 1).rows == 10
+
+
 def test_an_old_id_is_found_again_among_many_and_little_is_read_for_it(tmp_path, monkeypatch):
     store = ParquetLogStore(tmp_path, small_segments=99)
     for start in range(0, 30_000, 10_000):
