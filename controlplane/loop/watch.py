@@ -9,7 +9,7 @@ from bundle.blobs import BlobStore
 from bundle.manifest import Manifest
 from bundle.signature import Signature
 from controlplane.store import Store
-from observability.clock import Clock
+from observability.clock import Clock, SystemClock
 from observability.monitors.reference import Reference
 from observability.monitors.verdicts import DriftSettings, WindowVerdict
 from observability.ports import LogStore, Sample
@@ -46,4 +46,6 @@ class Watch:
     blobs: BlobStore
     clock: Clock
     score: Scorer
+    #: also in a replay that of the machine: what lies ahead of it has not happened
+    machine: Clock = field(default_factory=SystemClock)
     standards: dict[str, Standard] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from observability.events import LabelEvent, PredictionEvent
 from observability.ids import sample_key
 from observability.ports import LogStoreUnavailable
 from tests.controlplane_world import MODEL, RECIPE, START, WEEKLY, CountingLogs, Monitored, spec
+from tests.served import prediction, put
 
 HOURLY = {"name": "hourly", "window": {"kind": "time", "every": "1h"}, "min_labels": 10}
 
@@ -52,6 +53,17 @@ def test_windows_by_time_close_when_the_watermark_has_passed_their_end(hourly):
     hourly.predict(1)
     hourly.watch()
     assert hourly.bounds() == [(0, 60)]
+
+
+def test_a_prediction_of_a_host_whose_clock_is_a_year_ahead_closes_no_window_before_its_time(hourly):
+    put(hourly, [prediction(60 * 24 * 365)])
+    for _ in range(3):
+        hourly.predict(50)
+        hourly.clock.advance(timedelta(minutes=50))
+        hourly.watch(machine=hourly.clock)
+    assert hourly.bounds() == [(0, 60), (60, 120)]
+    assert [row.rows for row in hourly.store.windows(MODEL)] == [60, 60]
+    assert hourly.store.model(MODEL).monitored_until == hourly.clock.now()
 
 
 def test_hours_without_predictions_make_no_windows(hourly):
