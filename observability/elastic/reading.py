@@ -14,7 +14,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from observability.elastic.client import answering
 from observability.elastic.questions import PAGE, Body
-from observability.elastic.streams import stream_of
+from observability.elastic.streams import generation_of, stream_of
 from observability.ports import LogStoreUnavailable
 
 #: after this Elasticsearch gives a question up
@@ -73,6 +73,16 @@ class Reader:
         """How many hits a body has."""
         answer = self.ask(kind, body)
         return int(answer["hits"]["total"]["value"]) if answer is not None else 0
+
+    def losses(self, kind: str) -> str:
+        """Another text whenever the stream has lost documents: it loses none but with a whole backing index."""
+        stream = stream_of(kind, self._namespace)
+        with answering():
+            found = self._client.indices.get_settings(index=stream, name="index.uuid", ignore_unavailable=True).body
+        if not found:
+            return ""
+        oldest, newest = min(found, key=generation_of), max(found, key=generation_of)
+        return f"{found[oldest]['settings']['index']['uuid']} {generation_of(newest) - len(found)}"
 
     def pages(self, kind: str, body: Body) -> Generator[list[Any], None, None]:
         """Pages of hits in the order of the body, all of one view of the stream, as it is when the first is asked."""

@@ -1,7 +1,8 @@
 """Rollups of any span: its whole hours or days are computed once and kept, its ends are computed each time.
 
 What is kept of an hour is valid while the count of its predictions is what it was, and that count is asked each time:
-so late events are never missed, whoever shipped them. Counting is cheap, for Elasticsearch remembers it of the parts of
+so late events are never missed, whoever shipped them. Where retention took a part of the stream, all is computed anew:
+as many late events could have come. Counting is cheap, for Elasticsearch remembers it of the parts of
 a stream that do not change; adding up latencies and missing values is not.
 """
 
@@ -49,6 +50,8 @@ class Units:
 
     span: Span
     unit: timedelta
+    #: what tells the stream from itself after it lost documents
+    losses: str = ""
 
     @property
     def interval(self) -> str:
@@ -59,9 +62,9 @@ class Units:
         return replace(self.span, after=Cursor.before(first), until=Cursor.before(last + self.unit))
 
     def id(self, start: datetime) -> str:
-        """Of what is kept of one unit: of its model, version and segment."""
+        """Of what is kept of one unit: of its model, version and segment, while the stream loses nothing."""
         span = self.span
-        named = (span.model, span.version, *(span.segment or ()), self.interval, start.isoformat())
+        named = (self.losses, span.model, span.version, *(span.segment or ()), self.interval, start.isoformat())
         return hashlib.sha256(repr(named).encode()).hexdigest()
 
     def document(self, start: datetime, rollup: Rollup) -> dict[str, Any]:
@@ -113,6 +116,7 @@ class Rollups:
         return sum((*self._of_units(units), *map(of_end, ends)), Rollup())
 
     def _of_units(self, units: Units) -> list[Rollup]:
+        units = replace(units, losses=self._reader.losses("prediction"))
         counts = self._counts(units)
         found = self._kept(units, list(counts))
         valid = {start: rollup for start, rollup in found.items() if rollup.rows == counts[start]}

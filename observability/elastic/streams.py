@@ -229,13 +229,14 @@ def _outdated(client: Elasticsearch, settings: Settings) -> list[str]:
         for stream in template.body["index_patterns"]:
             # .ds-<stream>-<date>-<generation>
             backing = [index for index in made_by if index.rsplit("-", 2)[0] == f".ds-{stream}"]
-            newest = made_by[max(backing, key=_generation)] if backing else None
+            newest = made_by[max(backing, key=generation_of)] if backing else None
             if newest is not None and newest.get("driftgate") != wanted and newest.get("schema", 0) <= SCHEMA:
                 outdated.append(stream)
     return outdated
 
 
-def _generation(index: str) -> int:
+def generation_of(index: str) -> int:
+    """How many backing indices its stream had made with this one."""
     return int(index.rpartition("-")[2])
 
 

@@ -15,6 +15,7 @@ import pytest
 from observability.elastic import rollups
 from observability.elastic.reading import Reader
 from observability.elastic.store import ElasticLogStore
+from observability.elastic.streams import stream_of
 from observability.events import PredictionEvent
 from observability.ports import LogStore, LogStoreUnavailable, Span
 from observability.rollups import LatencySketch, Rollup
@@ -161,6 +162,17 @@ def test_a_rollup_of_more_missing_features_than_one_answer_holds_is_exact(store)
     store.append([prediction(3_600 * hour + 1, features=nothing) for hour in range(100)])
     rollup = store.rollup(replace(EVERYTHING, until=Cursor.before(START + timedelta(days=7))))
     assert (rollup.rows, rollup.missing) == (100, dict.fromkeys(nothing, 100))
+
+
+def test_a_rollup_is_right_where_as_many_late_events_came_as_retention_took(store, elasticsearch):
+    stream = stream_of("prediction", elasticsearch.namespace)
+    store.append([prediction(60, features={"place": None})])
+    assert store.rollup(EVERYTHING).missing == {"place": 1}
+    elasticsearch.request("POST", f"/{stream}/_rollover")
+    assert store.rollup(EVERYTHING).missing == {"place": 1}
+    elasticsearch.request("DELETE", "/" + min(elasticsearch.request("GET", f"/{stream}/_mapping")))
+    store.append([prediction(60, features={"place": "Rome"})])
+    assert (store.rollup(EVERYTHING).rows, store.rollup(EVERYTHING).missing) == (1, {})
 
 
 def test_a_feature_that_later_predictions_do_not_name_is_missing_in_them(store):
