@@ -166,6 +166,9 @@ class SpoolWriter:
 
     def _append(self, data: bytes, lines: Sequence[bytes]) -> None:
         size = len(data)
+        if not size:  # a wait for what was written: it needs no room
+            self._check_open()
+            return
         try:
             if size > self._allowance:
                 self._allow(size, len(lines))
@@ -206,13 +209,16 @@ class SpoolWriter:
 
         Most writes look at nothing else: a prediction waits for them.
         """
-        if self._closing:
-            raise SpoolError(f"the writer of {self.folder} is closed")
+        self._check_open()
         self._make_room(size, count)
         if self._descriptor < 0 or self._size >= self._segment_bytes:
             self._open_segment()
         room = (self._segment_bytes - self._size, self._quota_bytes - self._used, self._free_of_disk())
         self._allowance = max(size, min(room))
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise SpoolError(f"the writer of {self.folder} is closed")
 
     def _tell(self, error: OSError) -> None:
         """Say that the disk fails, but not with every line."""

@@ -89,6 +89,17 @@ def test_where_the_spool_is_full_what_was_not_sent_still_waits(log, monkeypatch)
     assert len(list(log.letters.waiting())) == 4
 
 
+def test_where_the_disk_is_full_before_the_first_letter_all_still_wait(log, monkeypatch):
+    refused_by_the_store(log, "p1")
+    real = SpoolWriter.claim
+    monkeypatch.setattr(SpoolWriter, "claim", lambda root, name: SpoolWriter(root / "retry-0", reserve_bytes=1 << 60))
+    outcome = send_again(log.spool, log.letters)
+    assert outcome.stopped and outcome.sent == 0
+    assert len(list(log.letters.waiting())) == 2
+    monkeypatch.setattr(SpoolWriter, "claim", real)
+    assert send_again(log.spool, log.letters).sent == 1
+
+
 def test_the_commands_list_show_and_send_again(log):
     refused_by_the_store(log, "p1")
     home = log.spool.parent

@@ -140,8 +140,9 @@ def test_a_closed_writer_takes_nothing(tmp_path):
     writer = SpoolWriter(tmp_path / "a")
     writer.close()
     writer.close()
-    with pytest.raises(SpoolError, match="closed"):
-        writer.write(lines(1))
+    for some in (lines(1), []):
+        with pytest.raises(SpoolError, match="closed"):
+            writer.write_durably(some)
 
 
 def test_beyond_the_quota_lines_are_refused_and_counted_until_there_is_room(tmp_path, reader, monkeypatch):
