@@ -101,7 +101,7 @@ class DeadLetters:
         for letter in letters:
             by_file[self._root / letter.writer / letter.segment].append(letter.offset)
         for path, offsets in by_file.items():
-            _append(path.with_suffix(_SENT), b"".join(b"%d\n" % offset for offset in offsets))
+            _append(path.with_suffix(_SENT), [b"%d" % offset for offset in offsets])
             sync_folder(path.parent)
 
     def count(self) -> int:
@@ -121,25 +121,23 @@ class DeadLetters:
 
 
 def _append_new(path: Path, letters: Sequence[DeadLetter]) -> None:
+    known = _offsets_kept(path)
+    _append(path, [letter.model_dump_json().encode() for letter in letters if letter.offset not in known])
+
+
+def _append(path: Path, lines: Sequence[bytes]) -> None:
+    """Add the lines durably, in the place of half a line of a process that was killed."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        lines = _whole_lines(path.read_bytes())
-        os.ftruncate(descriptor, sum(len(line) + 1 for line in lines))  # without half a letter of a killed shipper
-        known = {orjson.loads(line)["offset"] for line in lines}
-        fresh = [letter.model_dump_json().encode() for letter in letters if letter.offset not in known]
-        write_fully(descriptor, b"".join(line + b"\n" for line in fresh))
+        os.ftruncate(descriptor, path.read_bytes().rfind(b"\n") + 1)
+        write_fully(descriptor, b"".join(line + b"\n" for line in lines))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _append(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        write_fully(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _offsets_kept(path: Path) -> set[int]:
+    return {orjson.loads(line)["offset"] for line in _whole_lines(path.read_bytes())} if path.exists() else set()
 
 
 def _offsets_sent(path: Path) -> set[int]:

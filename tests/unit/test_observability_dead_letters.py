@@ -133,6 +133,15 @@ def test_a_ledger_that_is_off_is_an_error_of_the_command(log):
     assert (told.exit_code, json.loads(told.stdout)["unaccounted"]) == (1, 1)
 
 
+def test_half_a_mark_of_a_killed_command_marks_no_other_letter(tmp_path):
+    letters = DeadLetters(tmp_path)
+    one, two, three = (DeadLetter.of(SpoolLine("w", "s.jsonl", offset, b"x"), "why") for offset in (1, 23, 123))
+    letters.add([one, two, three])
+    (tmp_path / "w" / "s.sent").write_bytes(b"1")
+    letters.mark_sent([two])
+    assert list(letters.waiting()) == [one, three]
+
+
 def test_dead_letters_are_for_their_owner_only(tmp_path):
     letters = DeadLetters(tmp_path)
     letters.add([DeadLetter.of(SpoolLine("w", "s.jsonl", 0, b"x"), "why")])
