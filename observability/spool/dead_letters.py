@@ -69,15 +69,15 @@ class DeadLetters:
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
         """Keep the letters; durable on return. Raises DeadLettersFull, and then keeps none of them."""
-        self._hold_quota(letters)
-        by_segment: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
+        by_file: dict[Path, list[DeadLetter]] = defaultdict(list)
         for letter in letters:
-            by_segment[letter.writer, letter.segment].append(letter)
-        for (writer, segment), group in by_segment.items():
-            folder = self._root / writer
-            folder.mkdir(parents=True, exist_ok=True)
-            _append_new(folder / segment, group)
-            sync_folder(folder)
+            by_file[self._root / letter.writer / letter.segment].append(letter)
+        fresh = {path: _without_kept(path, group) for path, group in by_file.items()}
+        self._hold_quota([letter for group in fresh.values() for letter in group])
+        for path, group in fresh.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _append(path, [letter.model_dump_json().encode() for letter in group])
+            sync_folder(path.parent)
             sync_folder(self._root)
 
     def __iter__(self) -> Iterator[DeadLetter]:
@@ -111,6 +111,8 @@ class DeadLetters:
         return sorted(self._root.glob("*/*.jsonl"))
 
     def _hold_quota(self, letters: Sequence[DeadLetter]) -> None:
+        if not letters:
+            return
         held = sum(path.stat().st_size for path in self._root.glob("*/*") if path.is_file())
         if held + sum(len(letter.data) for letter in letters) > self._quota_bytes:
             raise DeadLettersFull(
@@ -118,11 +120,6 @@ class DeadLetters:
                 " lines, send the letters again, and move the folder's files away, or give them more room"
                 " (OBSERVABILITY_DEAD_LETTER_QUOTA_BYTES)"
             )
-
-
-def _append_new(path: Path, letters: Sequence[DeadLetter]) -> None:
-    known = _offsets_kept(path)
-    _append(path, [letter.model_dump_json().encode() for letter in letters if letter.offset not in known])
 
 
 def _append(path: Path, lines: Sequence[bytes]) -> None:
@@ -136,8 +133,10 @@ def _append(path: Path, lines: Sequence[bytes]) -> None:
         os.close(descriptor)
 
 
-def _offsets_kept(path: Path) -> set[int]:
-    return {orjson.loads(line)["offset"] for line in _whole_lines(path.read_bytes())} if path.exists() else set()
+def _without_kept(path: Path, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Those that the file does not hold already."""
+    kept = {orjson.loads(line)["offset"] for line in _whole_lines(path.read_bytes())} if path.exists() else set()
+    return [letter for letter in letters if letter.offset not in kept]
 
 
 def _offsets_sent(path: Path) -> set[int]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from controlplane.cli import app
 from observability.events import line_of
-from observability.spool.dead_letters import DeadLetter, DeadLetters
+from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLettersFull
 from observability.spool.ledger import ledger
 from observability.spool.reader import SpoolLine
 from observability.spool.retrying import send_again
@@ -131,6 +131,16 @@ def test_a_ledger_that_is_off_is_an_error_of_the_command(log):
     assert ledger(log.spool).unaccounted == 1
     told = run(app, ["ledger", "--home", str(home), "--json"])
     assert (told.exit_code, json.loads(told.stdout)["unaccounted"]) == (1, 1)
+
+
+def test_letters_that_are_kept_already_are_taken_again_where_the_quota_has_no_room_for_them_twice(tmp_path):
+    letters = DeadLetters(tmp_path, quota_bytes=400)
+    both = [DeadLetter.of(SpoolLine("w", "s.jsonl", offset, b"x" * 100), "why") for offset in (0, 101)]
+    letters.add(both)
+    letters.add(both)  # a shipper that was killed before it noted its offset
+    assert list(letters) == both
+    with pytest.raises(DeadLettersFull):
+        letters.add([DeadLetter.of(SpoolLine("w", "s.jsonl", 202, b"x" * 100), "why")])
 
 
 def test_half_a_mark_of_a_killed_command_marks_no_other_letter(tmp_path):
