@@ -79,7 +79,7 @@ class SpoolWriter:
         patience_seconds: float = 0.5,
         reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_durably(folder)
         lock = lock_file(folder / LOCK_NAME, patience_seconds)
         if lock is None:
             raise SpoolTaken(f"{folder} is written by another process: give each process a folder of its own")
@@ -316,6 +316,14 @@ class SpoolWriter:
             )
             return error
         return None
+
+
+def _make_durably(folder: Path) -> None:
+    """Make the folder, and put its name, and those of the folders made above it, on the disk."""
+    if not folder.parent.is_dir():
+        _make_durably(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)  # also where it was there: its maker may have been killed before this
 
 
 def _encode(lines: Sequence[bytes]) -> bytes:

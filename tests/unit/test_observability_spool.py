@@ -66,6 +66,15 @@ def test_a_durable_write_is_done_only_after_fsync(tmp_path, monkeypatch):
         assert synced
 
 
+def test_a_new_writers_folder_is_on_the_disk_before_its_first_line(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(spool_module, "sync_folder", synced.append)
+    with SpoolWriter(tmp_path / "spool" / "a") as writer:
+        assert synced == [tmp_path, tmp_path / "spool"]
+        writer.write_durably(lines(1)).result(5)
+    assert synced[2:] == [tmp_path / "spool" / "a"]
+
+
 def test_durable_writes_that_wait_together_share_an_fsync(tmp_path, monkeypatch):
     calls, real = [], os.fsync
     monkeypatch.setattr(spool_module.os, "fsync", lambda descriptor: (calls.append(1), real(descriptor)))
