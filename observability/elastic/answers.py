@@ -1,18 +1,29 @@
-"""What Elasticsearch answered, in the forms of the log store: frames, cursors, counts."""
+"""What Elasticsearch answered, in the forms of the log store: frames, cursors, counts.
+
+A mapping is more lenient than the schema of events: a time may be a number there. A document that cannot be read, which
+another shipper brought or an older release let through, is left out of what is handed on, and logged: the others are as
+good as before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from observability.elastic.questions import LABEL, PREDICTION_ID
+from observability.events import Event, parse
 from observability.windows import EPOCH, Cursor
 
+LOG: Final = logging.getLogger(__name__)
 Hit: TypeAlias = Mapping[str, Any]
+#: what a document that is not as it should be raises where its parts are taken
+_UNREADABLE: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 _FIXED: Final = ("id", "event_time", "version", "score", "prediction", "label")
 
 
@@ -61,40 +72,35 @@ def labelled_of(answer: Mapping[str, Any] | None) -> int:
     return int(answer["hits"]["total"]["value"]) - repeated
 
 
-def sample_frame(hits: Sequence[Hit], labels: Mapping[str, int]) -> pd.DataFrame:
-    """The predictions of a sample with their labels, then their features."""
-    documents = [hit["_source"] for hit in hits]
-    own = [document["driftgate"] for document in documents]
-    ids = [document["event"]["id"] for document in documents]
-    fixed = {
-        "id": ids,
-        "event_time": instants([document["@timestamp"] for document in documents]),
-        "version": np.array([each["version"] for each in own], dtype=np.int64),
-        "score": np.array([each["score"] for each in own], dtype=np.float64),
-        "prediction": np.array([each["prediction"] for each in own], dtype=np.int64),
-        "label": np.array([labels.get(id, np.nan) for id in ids], dtype=np.float64),
-    }
-    features = columns([each.get("features") or {} for each in own])
-    return pd.DataFrame(fixed | {name: column for name, column in features.items() if name not in _FIXED})
+def sample_frame(hits: Sequence[Hit]) -> pd.DataFrame:
+    """The predictions of a sample that can be read, still without labels, then their features."""
+    return _frame(_predictions, hits)
+
+
+def with_labels(sample: pd.DataFrame, labels: Mapping[str, int]) -> pd.DataFrame:
+    """The sample with the labels that are known."""
+    return sample.assign(label=sample["id"].map(labels).astype(np.float64))
 
 
 def served_frame(hits: Sequence[Hit]) -> pd.DataFrame:
     """Answered predictions: their raw fields, ids and times."""
-    documents = [hit["_source"] for hit in hits]
-    raw = columns([document["driftgate"].get("raw") or {} for document in documents])
-    fixed = {"id": [document["event"]["id"] for document in documents]}
-    return pd.DataFrame(raw | fixed | _times(documents, "event_time"))
+    return _frame(_served, hits)
 
 
 def label_frame(hits: Sequence[Hit]) -> pd.DataFrame:
     """Labels as they arrived."""
-    documents = [hit["_source"] for hit in hits]
-    own = [document["driftgate"] for document in documents]
-    fixed: dict[str, Any] = {
-        "prediction_id": [each["prediction_id"] for each in own],
-        "label": np.array([each["label"] for each in own], dtype=np.int64),
-    }
-    return pd.DataFrame(fixed | _times(documents, "label_time"))
+    return _frame(_labels, hits)
+
+
+def events_of(hits: Sequence[Hit]) -> list[Event]:
+    """The events that whole documents hold."""
+    events = []
+    for hit in hits:
+        try:
+            events.append(parse(orjson.dumps(hit["_source"])))
+        except _UNREADABLE as error:
+            _leave_out([hit], error)
+    return events
 
 
 def pair_frame(hits: Sequence[Hit], champion: int) -> pd.DataFrame:
@@ -125,6 +131,70 @@ def columns(objects: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def instants(texts: Sequence[str]) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(pd.to_datetime(list(texts), format="ISO8601", utc=True))
+
+
+def _frame(read: Callable[[Sequence[Hit]], pd.DataFrame], hits: Sequence[Hit]) -> pd.DataFrame:
+    try:
+        return read(hits)
+    except _UNREADABLE as error:
+        readable, others = _told_apart(read, hits)
+        if not others:
+            raise
+        _leave_out(others, error)
+    return read(readable)
+
+
+def _told_apart(read: Callable[[Sequence[Hit]], pd.DataFrame], hits: Sequence[Hit]) -> tuple[list[Hit], list[Hit]]:
+    """The hits that can be read and those that cannot, found by halves: they are few."""
+    try:
+        read(hits)
+    except _UNREADABLE:
+        if len(hits) == 1:
+            return [], list(hits)
+        half = len(hits) // 2
+        (first, others), (second, more) = _told_apart(read, hits[:half]), _told_apart(read, hits[half:])
+        return first + second, others + more
+    return list(hits), []
+
+
+def _leave_out(hits: Sequence[Hit], why: Exception) -> None:
+    first, reason = hits[0], str(why).partition("\n")[0]
+    LOG.warning(
+        "documents that cannot be read are left out: %d, such as %s of %s: %s",
+        len(hits), first["_id"], first["_index"], reason,
+    )  # fmt: skip
+
+
+def _predictions(hits: Sequence[Hit]) -> pd.DataFrame:
+    documents = [hit["_source"] for hit in hits]
+    own = [document["driftgate"] for document in documents]
+    fixed = {
+        "id": [document["event"]["id"] for document in documents],
+        "event_time": instants([document["@timestamp"] for document in documents]),
+        "version": np.array([each["version"] for each in own], dtype=np.int64),
+        "score": np.array([each["score"] for each in own], dtype=np.float64),
+        "prediction": np.array([each["prediction"] for each in own], dtype=np.int64),
+        "label": np.full(len(documents), np.nan),
+    }
+    features = columns([each.get("features") or {} for each in own])
+    return pd.DataFrame(fixed | {name: column for name, column in features.items() if name not in _FIXED})
+
+
+def _served(hits: Sequence[Hit]) -> pd.DataFrame:
+    documents = [hit["_source"] for hit in hits]
+    raw = columns([document["driftgate"].get("raw") or {} for document in documents])
+    fixed = {"id": [document["event"]["id"] for document in documents]}
+    return pd.DataFrame(raw | fixed | _times(documents, "event_time"))
+
+
+def _labels(hits: Sequence[Hit]) -> pd.DataFrame:
+    documents = [hit["_source"] for hit in hits]
+    own = [document["driftgate"] for document in documents]
+    fixed: dict[str, Any] = {
+        "prediction_id": [each["prediction_id"] for each in own],
+        "label": np.array([each["label"] for each in own], dtype=np.int64),
+    }
+    return pd.DataFrame(fixed | _times(documents, "label_time"))
 
 
 def _times(documents: Sequence[Mapping[str, Any]], name: str) -> dict[str, pd.DatetimeIndex]:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-import orjson
 import pandas as pd
 from elasticsearch import Elasticsearch
 
@@ -18,7 +17,7 @@ from observability.elastic.bulk import Bulk
 from observability.elastic.questions import PAGE
 from observability.elastic.reading import Reader
 from observability.elastic.rollups import Rollups
-from observability.events import Event, parse
+from observability.events import Event
 from observability.ports import EXACT_LABELS, Paired, Refusal, Sample, Span
 from observability.rollups import Rollup
 from observability.settings import Settings
@@ -102,9 +101,10 @@ class ElasticLogStore:
         rows = self._rollups.rows(span)
         hits = self._smallest(questions.within(span), questions.smallest, k, rows) if k else []
         rows = len(hits) if len(hits) < k else max(rows, len(hits))
-        labels = self._last_labels(span.model, [hit["_source"]["event"]["id"] for hit in hits])
-        labelled = round(len(labels) / len(hits) * rows) if hits else 0
-        return Sample(frame=answers.sample_frame(hits, labels), rows=rows, labelled=labelled)
+        frame = answers.sample_frame(hits)
+        labels = self._last_labels(span.model, frame["id"].tolist())
+        labelled = round(len(labels) / len(frame) * rows) if len(frame) else 0
+        return Sample(frame=answers.with_labels(frame, labels), rows=rows, labelled=labelled)
 
     def _smallest(self, filters: questions.Filters, body: questions.Smallest, k: int, rows: int) -> list[answers.Hit]:
         """The k hits with the smallest sample keys, of so many rows: looked for where they are all but certainly."""
@@ -185,7 +185,7 @@ class ElasticLogStore:
 
     def events(self, model: str, kind: str, limit: int) -> list[Event]:
         hits = self._reader.first(kind, questions.newest(questions.of_model(model)), limit)
-        return [parse(orjson.dumps(hit["_source"])) for hit in hits]
+        return answers.events_of(hits)
 
     def _ensure_templates(self) -> None:
         """A stream is made by the first document that comes: its template has to be there before."""

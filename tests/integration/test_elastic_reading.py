@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from observability.documents import document_of
 from observability.elastic import rollups
 from observability.elastic.reading import Reader
 from observability.elastic.store import ElasticLogStore
@@ -236,6 +237,26 @@ def test_of_very_many_predictions_the_labelled_are_estimated_from_those_with_the
     assert store.labelled_after(MODEL, START) != len(labelled)
     monkeypatch.undo()
     assert store.labelled_after(MODEL, START) == len(labelled)
+
+
+def test_a_document_that_cannot_be_read_hides_no_other(store, elasticsearch, caplog):
+    events = [
+        *(prediction(number, f"p{number}") for number in range(9)),
+        label("p3", 1, 5),
+        decision(1, reason="stable"),
+    ]
+    store.append(events)
+    for event, odd in [(prediction(4, "odd"), {}), (label("p4", 1, 5), {}), (decision(2, body="odd"), {"unknown": 1})]:
+        document = document_of(event.model_dump(mode="json")) | {"@timestamp": round(at(4).timestamp() * 1_000)} | odd
+        stream = stream_of(event.kind, elasticsearch.namespace)
+        elasticsearch.request("PUT", f"/{stream}/_create/{event.id}", document)
+    sample = store.sample(EVERYTHING, 100)
+    assert sorted(sample.frame["id"]) == [f"p{number}" for number in range(9)]
+    assert sample.frame.set_index("id")["label"].dropna().to_dict() == {"p3": 1.0, "p4": 1.0}
+    assert [len(frame) for frame in (*store.predictions(MODEL, START), *store.labels(MODEL, START))] == [9, 1]
+    assert store.events(MODEL, "decision", 10) == events[-1:]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [" left out: 1," in warning for warning in warnings] == [True] * 4
 
 
 @pytest.mark.parametrize("answer", [{"timed_out": True, "failed": 0}, {"timed_out": False, "failed": 1}])
