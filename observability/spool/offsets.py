@@ -41,12 +41,14 @@ class Progress(Frozen):
 
 
 class SpoolOffsets(Frozen):
-    """Progress by `writer/segment`, and the sums over the segments that are deleted."""
+    """Progress by `writer/segment`, the sums over the segments that are deleted, and what became of the last lines."""
 
     schema_version: int = 1
     deleted_lines: int = 0
     deleted_indexed: int = 0
     deleted_dead_lettered: int = 0
+    #: which of the last lines were refused, as `PoisonWindow.saved` has it
+    outcomes: str = ""
     segments: Mapping[str, Progress] = {}
 
     def progress(self, key: str) -> Progress:
@@ -73,6 +75,7 @@ class SpoolOffsets(Frozen):
             deleted_lines=self.deleted_lines + lines,
             deleted_indexed=self.deleted_indexed + sum(p.indexed for p in gone.values()),
             deleted_dead_lettered=self.deleted_dead_lettered + sum(p.dead_lettered for p in gone.values()),
+            outcomes=self.outcomes,
             segments=kept,
         )
 

@@ -23,6 +23,15 @@ class PoisonWindow:
     size: int = 1_000
     recent: tuple[bool, ...] = ()
 
+    @property
+    def saved(self) -> str:
+        """The window as text, `x` for a refused line; it begins with the first of them, so mostly it is empty."""
+        return "".join(".x"[refused] for refused in self.recent).lstrip(".")
+
+    def resumed(self, saved: str) -> PoisonWindow:
+        """These limits, with the lines that another shipper saw."""
+        return PoisonWindow(self.share, self.size, tuple(mark == "x" for mark in saved[-self.size :]))
+
     def after(self, outcomes: Iterable[bool], reasons: Sequence[str] = ()) -> PoisonWindow:
         """The window after these lines. Raises TooMuchPoison where the limit was passed at any of them."""
         recent = [*self.recent, *outcomes]

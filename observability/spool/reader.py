@@ -110,17 +110,25 @@ class SpoolReader:
             self._save(changed)
             self._at("announced")
 
-    def commit(self, batch: Batch, dead_lettered: Counter[str], following: Batch | None = None) -> None:
+    @property
+    def outcomes(self) -> str:
+        """What the last commit said of the last lines."""
+        return self._offsets.outcomes
+
+    def commit(
+        self, batch: Batch, dead_lettered: Counter[str], following: Batch | None = None, outcomes: str = ""
+    ) -> None:
         """The batch is accounted for, durably; `dead_lettered` counts its refused lines by segment key.
 
-        `following` is announced by the same write.
+        By the same write `following` is announced, and `outcomes` kept for the next shipper.
         """
         counts = Counter(line.key for line in batch.lines)
         moved = {
             key: self._offsets.progress(key).moved(end, counts[key], dead_lettered[key])
             for key, end in batch.ends.items()
         }
-        self._save(self._offsets.updated(moved).announced(following.ends if following else {}))
+        offsets = self._offsets.updated(moved).announced(following.ends if following else {})
+        self._save(offsets.model_copy(update={"outcomes": outcomes}))
         self._at("committed")
 
     def delete_shipped(self) -> int:

@@ -80,7 +80,7 @@ class Shipper:
         self._dead_letters = dead_letters
         self._batch_lines = batch_lines
         self._ahead = ahead
-        self._poison = poison or PoisonWindow()
+        self._poison = (poison or PoisonWindow()).resumed(reader.outcomes)
         self._clock = clock or SystemClock()
         self._at = at
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="spool-read")
@@ -146,7 +146,8 @@ class Shipper:
         if reasons:
             self._dead_letters.add([DeadLetter.of(line, reasons[line]) for line in batch.lines if line in reasons])
             self._at("set aside")
-        self._reader.commit(batch, Counter(line.key for line in reasons), following.batch if following else None)
+        dead_lettered = Counter(line.key for line in reasons)
+        self._reader.commit(batch, dead_lettered, following.batch if following else None, poison.saved)
         self._poison = poison
 
     def _offer(self, checked: _Checked) -> dict[SpoolLine, str]:

@@ -366,6 +366,22 @@ def test_a_retry_does_not_count_the_same_poison_twice(log):
     assert log.shipper.ship_once() == Shipped(indexed=0, dead_lettered=40)
 
 
+def test_a_shipper_that_is_started_again_knows_how_much_was_refused(log):
+    for _ in range(5):
+        log.write(*(prediction(i) for i in range(3)), *(b"poison" for _ in range(10)))
+        log.ship_all()
+        log.restart()
+    log.write(b"poison")
+    for _ in range(2):
+        with pytest.raises(TooMuchPoison):
+            log.shipper.ship_once()
+        log.restart()
+    assert log.account() == (66, 15, 50, 1)
+    log.restart(poison=PoisonWindow(share=1.0))
+    log.ship_all()
+    assert log.account() == (66, 15, 51, 0)
+
+
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 12))
 def test_the_poison_limit_holds_at_every_line_however_the_lines_are_batched(outcomes, batch):
     window, limit = PoisonWindow(share=0.5, size=10), 5
@@ -382,7 +398,7 @@ def test_the_poison_limit_holds_at_every_line_however_the_lines_are_batched(outc
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(1, 30)),
-        st.tuples(st.just("poison"), st.integers(1, 5)),
+        st.tuples(st.just("poison"), st.integers(1, 4)),
         st.tuples(st.just("half"), st.just(0)),
         st.tuples(st.just("ship"), st.integers(1, 20)),
         st.tuples(st.just("die"), st.integers(0, 4)),
