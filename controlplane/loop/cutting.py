@@ -32,21 +32,19 @@ def complete_windows(
 ) -> Iterator[Cut]:
     """The windows of all monitors that are complete and not cut yet, those that end first before the others.
 
-    Of the version in production, and of the one that it replaced until everything that it answered is cut.
+    Of the version in production, and of each that left it until everything that it answered is cut.
     """
-    replaced = watch.store.replaced_last(model.id)
     sequences = []
     for monitor in monitors:
-        if replaced is not None and not is_cut(model, replaced, monitor):
-            sequences.append(_sequence(watch, replaced, monitor, watermark))
-        sequences.append(_sequence(watch, production, monitor, watermark))
+        for version in (*watch.store.replaced_since(model.id, cut_before(model, monitor)), production):
+            sequences.append(_sequence(watch, version, monitor, watermark))
     return heapq.merge(*sequences, key=lambda cut: cut.window.until)
 
 
-def is_cut(model: Model, replaced: Version, monitor: Monitor) -> bool:
-    """Whether a finished pass saw everything that a version answered before it was replaced."""
+def cut_before(model: Model, monitor: Monitor) -> datetime | None:
+    """Whatever left production before this, a finished pass saw everything that it answered; None before the first."""
     seen = model.monitored_until
-    return seen is not None and seen > replaced.state_at + monitor.length + monitor.lateness + STRAGGLERS
+    return seen - (monitor.length + monitor.lateness + STRAGGLERS) if seen is not None else None
 
 
 def monitor_digest(monitor: Monitor) -> str:

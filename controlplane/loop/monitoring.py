@@ -27,7 +27,7 @@ VERDICTS_A_PASS: Final = 20
 
 
 def reconcile_windows(watch: Watch) -> None:
-    """One pass over every model that has a version in production, the version that it replaced, and its rollout.
+    """One pass over every model that has a version in production, the versions that it replaced, and its rollout.
 
     Doing it again changes nothing.
 

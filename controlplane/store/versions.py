@@ -67,13 +67,14 @@ class Versions(Rollouts):
         with self._reading() as session:
             return in_production(session, model_id)
 
-    def replaced_last(self, model_id: str) -> Version | None:
-        """The version that left production last; the one in production came in its place."""
+    def replaced_since(self, model_id: str, since: datetime | None) -> Sequence[Version]:
+        """The versions that left production at or after an instant, or ever, the first to leave first."""
         left = (VersionState.RETIRED, VersionState.ROLLED_BACK)
-        newest = (col(Version.state_at).desc(), col(Version.promoted_at).desc(), col(Version.number).desc())
+        query = select(Version).where(Version.model == model_id, col(Version.state).in_(left))
+        if since is not None:
+            query = query.where(col(Version.state_at) >= since)
         with self._reading() as session:
-            query = select(Version).where(Version.model == model_id, col(Version.state).in_(left))
-            return session.exec(query.order_by(*newest).limit(1)).first()
+            return session.exec(query.order_by(col(Version.state_at), col(Version.number))).all()
 
     def in_service_since(self, model_id: str) -> datetime | None:
         """When the model's first version went into production."""

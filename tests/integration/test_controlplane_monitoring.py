@@ -185,6 +185,19 @@ def test_what_a_version_answered_is_cut_though_another_is_in_production_when_the
     world.logs.close()
 
 
+def test_what_a_version_answered_is_cut_though_two_others_were_promoted_before_its_window_was_over(tmp_path):
+    world = Monitored(tmp_path, spec([], monitors=[HOURLY]))
+    for version, minutes in ((1, 20), (2, 30), (3, 150)):
+        world.to_production()
+        world.predict(minutes, version=version)
+        world.clock.advance(timedelta(minutes=minutes))
+        world.watch()
+
+    windows = [(row.version, row.rows) for row in world.store.windows(MODEL)]
+    assert sorted(windows) == [(1, 20), (2, 30), (3, 10), (3, 60), (3, 60)]
+    world.logs.close()
+
+
 def test_a_version_that_was_replaced_long_ago_is_looked_for_no_more(world):
     world.predict(150)
     world.to_production()
