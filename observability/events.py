@@ -116,6 +116,8 @@ class ServiceEvent(Frozen):
 Event: TypeAlias = PredictionEvent | LabelEvent | ControlEvent | ServiceEvent
 #: the form of an instant that every store reads as the same one; a number is seconds to one and milliseconds to another
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+#: how deep objects and lists of a body may lie in each other: encoders and stores follow them only so far
+_DEPTH: Final = 100
 _TIMES: Final = ("event_time", "label_time", "observed_time")
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
@@ -137,6 +139,8 @@ def read_line(line: bytes) -> tuple[Event, bytes]:
         _check_form_of_times(fields)
         event = _EVENT.validate_python(fields)
         _check_moments(event)
+        if isinstance(event, ControlEvent) and _is_deeper(event.body, _DEPTH):
+            raise EventRefused(f"body: objects and lists lie in each other more than {_DEPTH} deep")
         return event, line_of(event) if earlier else line
     except orjson.JSONDecodeError as error:
         raise EventRefused(f"event: not JSON: {error}") from error
@@ -172,3 +176,10 @@ def _check_moments(event: Event) -> None:
             check_moment(moment)
         except ValueError as error:
             raise EventRefused(f"{name}: {error}") from error
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(each, depth - 1) for each in inner)

@@ -177,6 +177,16 @@ def test_an_instant_is_taken_in_any_zone_and_as_fine_as_other_shippers_write_it(
     assert parse(orjson.dumps(document)).event_time == datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(("depth", "taken"), [(99, True), (100, False), (300, False)])
+def test_a_body_that_is_nested_too_deep_to_be_told_again_is_refused(depth, taken):
+    line = line_of(decision(0, deep="here")).replace(b'"here"', b"[" * depth + b"]" * depth)
+    if taken:
+        assert line_of(parse(line)) == line
+    else:
+        with pytest.raises(EventRefused, match="deep"):
+            parse(line)
+
+
 def test_a_document_that_a_store_has_stamped_is_still_an_event():
     document = json.loads(line_of(prediction(0, "p1")))
     document["event"]["ingested"] = (at(0) + timedelta(seconds=3)).isoformat()
