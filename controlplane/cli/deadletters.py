@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from controlplane.cli.calling import AsJson, Home, Limit, say, settings_of
+from observability.settings import Settings
 from observability.spool.dead_letters import DeadLetter, DeadLetters
 from observability.spool.retrying import SentAgain, send_again
 
@@ -40,7 +41,8 @@ def retry(home: Home = None, as_json: AsJson = False) -> None:
     Exits with 1 where some are refused still.
     """
     folders = settings_of(home).folders
-    outcome = send_again(folders.spool, DeadLetters(folders.dead_letters))
+    quota = Settings().spool_quota_bytes
+    outcome = send_again(folders.spool, DeadLetters(folders.dead_letters), quota_bytes=quota)
     told = {**outcome.model_dump(exclude={"refused"}), "refused": [_told(each) for each in outcome.refused]}
     say(as_json, told, lambda: _tell(outcome))
     if outcome.refused or outcome.stopped:

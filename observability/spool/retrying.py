@@ -30,7 +30,9 @@ class SentAgain(Frozen):
     stopped: str | None = None
 
 
-def send_again(spool: Path, dead_letters: DeadLetters, clock: Clock | None = None) -> SentAgain:
+def send_again(
+    spool: Path, dead_letters: DeadLetters, clock: Clock | None = None, *, quota_bytes: int = 1 << 30
+) -> SentAgain:
     """Offer each waiting letter at the door: what passes is spooled durably and marked, the others stay.
 
     Killed between the two, a line is spooled twice; the store takes its event once. What the store refuses again
@@ -38,7 +40,7 @@ def send_again(spool: Path, dead_letters: DeadLetters, clock: Clock | None = Non
     """
     refused: list[DeadLetter] = []
     sent, now = 0, (clock or SystemClock()).now()
-    with SpoolWriter.claim(spool, WRITER) as writer:
+    with SpoolWriter.claim(spool, WRITER, quota_bytes=quota_bytes) as writer:
         letters = _admitted(dead_letters.waiting(), now, refused)
         while some := list(islice(letters, _AT_ONCE)):
             written = _spooled(writer, some)

@@ -79,20 +79,32 @@ def test_a_retry_that_dies_before_it_marks_sends_again_and_the_store_takes_it_on
     assert log.account()[0] == 4
 
 
-def test_where_the_spool_is_full_what_was_not_sent_still_waits(log, monkeypatch):
+def test_where_the_spool_is_full_what_was_not_sent_still_waits(log):
     refused_by_the_store(log, "p1", "p2", "p3")
     room = len(line_of(prediction(0, "p1"))) * 2 + 20
-    real = SpoolWriter.claim
-    monkeypatch.setattr(SpoolWriter, "claim", lambda root, name: real(root, name, quota_bytes=room))
-    outcome = send_again(log.spool, log.letters)
+    outcome = send_again(log.spool, log.letters, quota_bytes=room)
     assert outcome.stopped and outcome.sent == 0
     assert len(list(log.letters.waiting())) == 4
+
+
+def test_the_command_spools_no_more_than_the_settings_allow(log, monkeypatch):
+    refused_by_the_store(log, "p1")
+    home = log.spool.parent
+    (home / "dead").rename(home / "dead-letters")
+    with SpoolWriter(log.spool / "retry-0") as writer:
+        writer.write([b"x" * (1 << 20)])
+    monkeypatch.setenv("OBSERVABILITY_SPOOL_QUOTA_BYTES", str(1 << 20))
+    outcome = CliRunner().invoke(app, ["logs", "retry", "--home", str(home), "--json"])
+    assert (outcome.exit_code, json.loads(outcome.stdout)["sent"]) == (1, 0)
+    assert "full" in json.loads(outcome.stdout)["stopped"]
 
 
 def test_where_the_disk_is_full_before_the_first_letter_all_still_wait(log, monkeypatch):
     refused_by_the_store(log, "p1")
     real = SpoolWriter.claim
-    monkeypatch.setattr(SpoolWriter, "claim", lambda root, name: SpoolWriter(root / "retry-0", reserve_bytes=1 << 60))
+    monkeypatch.setattr(
+        SpoolWriter, "claim", lambda root, name, **_: SpoolWriter(root / "retry-0", reserve_bytes=1 << 60)
+    )
     outcome = send_again(log.spool, log.letters)
     assert outcome.stopped and outcome.sent == 0
     assert len(list(log.letters.waiting())) == 2
