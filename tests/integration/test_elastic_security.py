@@ -10,6 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from deploy.setup import grant
+from observability.documents import document_of
 from observability.elastic import streams
 from observability.elastic.bulk import Bulk
 from observability.elastic.client import connect
@@ -32,7 +34,8 @@ def roles_of_the_docs() -> dict:
 
 @pytest.fixture(scope="module")
 def secured() -> Iterator[SecuredElasticsearch]:
-    server = SecuredElasticsearch(roles_of_the_docs())
+    logstash = orjson.dumps(grant.LOGSTASH).decode().replace("NAMESPACE", "secured_*")
+    server = SecuredElasticsearch({**roles_of_the_docs(), "logstash": orjson.loads(logstash)})
     yield server
     server.server.close()
 
@@ -83,6 +86,25 @@ def test_a_shipper_can_neither_change_nor_delete_what_is_there(secured, settings
         lambda: client.indices.put_settings(index=stream, settings={"index.blocks.write": True}),
         lambda: client.search(index="logs-driftgate.prediction-another"),
         lambda: streams.setup(client, settings.model_copy(update={"elasticsearch_shards": 2})),
+    ):
+        with pytest.raises(Exception, match=r"security_exception|unauthorized"):
+            forbidden()
+
+
+def test_the_key_of_logstash_is_enough_to_create_documents_and_not_more(settings, client_of, store_of):
+    streams.setup(client_of("setup"), settings)
+    client, stream = client_of("logstash"), streams.stream_of("prediction", settings.namespace)
+    assert client.cluster.health()["number_of_nodes"] == 1
+    documents = [{"create": {"_id": "p1"}}, document_of(prediction(1, "p1").model_dump(mode="json"))]
+    for status in (201, 409):
+        (item,) = client.bulk(index=stream, operations=documents, refresh=False)["items"]
+        assert item["create"]["status"] == status
+    (index,) = client_of("read").indices.get_mapping(index=stream)
+    for forbidden in (
+        lambda: client.delete(index=index, id="p1"),
+        lambda: client.search(index=stream),
+        lambda: client.indices.delete(index=index),
+        lambda: client.index(index="logs-driftgate.prediction-another", op_type="create", document=documents[1]),
     ):
         with pytest.raises(Exception, match=r"security_exception|unauthorized"):
             forbidden()
