@@ -82,12 +82,12 @@ class ManifestCorrupt(RuntimeError):
 
 
 class ManifestFile:
-    """The manifest on the disk, read again only where it has changed."""
+    """The manifest on the disk, read again only where it has changed. Threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
-        self._manifest = LogManifest()
+        #: replaced as one: a thread between two assignments would leave the manifest of another file
+        self._known: tuple[tuple[int, int, int] | None, LogManifest] = (None, LogManifest())
 
     def read(self) -> LogManifest:
         """The manifest as it is now; an empty one before the first append. Raises ManifestCorrupt."""
@@ -95,14 +95,15 @@ class ManifestFile:
             status = os.stat(self._path)  # noqa: PTH116 - one call, on every query
         except FileNotFoundError:
             return LogManifest()
-        seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if seen != self._seen:
+        now = (status.st_ino, status.st_mtime_ns, status.st_size)
+        seen, manifest = self._known
+        if seen != now:
             try:
-                self._manifest = LogManifest.model_validate_json(self._path.read_bytes())
+                manifest = LogManifest.model_validate_json(self._path.read_bytes())
             except pydantic.ValidationError as error:
                 raise ManifestCorrupt(f"{self._path} is damaged: restore it from a backup") from error
-            self._seen = seen
-        return self._manifest
+            self._known = (now, manifest)
+        return manifest
 
     def replace(self, manifest: LogManifest) -> None:
         """Make this the manifest, durably and at once for every reader."""
