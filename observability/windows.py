@@ -12,6 +12,7 @@ from bundle.signature import Frozen
 from observability.durations import Duration
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 class Cursor(NamedTuple):
@@ -136,8 +137,14 @@ def sliding_span_of(
 
 
 def seasons_before(after: Cursor, until: Cursor, period: timedelta, seasons: int) -> tuple[tuple[Cursor, Cursor], ...]:
-    """The same span one period before, two periods before, and so on, the nearest first."""
-    shifts = [period * number for number in range(1, seasons + 1)]
+    """The same span one period before, two periods before, and so on, the nearest first.
+
+    A window by count may be longer than a period: its seasons are then so many whole periods apart that none holds a
+    part of it or of another, and those before the first of all years are left out.
+    """
+    periods = max(1, -(-(until.event_time - after.event_time) // period))
+    known = (after.event_time - _FIRST) // (period * periods)
+    shifts = [period * periods * number for number in range(1, min(seasons, known) + 1)]
     return tuple((Cursor.before(after.event_time - shift), Cursor.before(until.event_time - shift)) for shift in shifts)
 
 

@@ -19,6 +19,7 @@ from observability.windows import (
     time_span_of,
 )
 
+START = datetime(2021, 1, 16, tzinfo=UTC)
 INSTANTS = st.datetimes(datetime(1960, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 LENGTHS = st.timedeltas(timedelta(seconds=1), timedelta(days=40))
 
@@ -124,6 +125,24 @@ def test_the_seasons_before_a_window_are_as_long_as_it_and_hold_nothing_of_it(st
     assert len(before) == seasons and all(end <= after for _, end in before)
     assert {end.event_time - begin.event_time for begin, end in before} == {length}
     assert before[-1][0].event_time == start - seasons * period
+
+
+@given(INSTANTS, LENGTHS, st.timedeltas(timedelta(hours=1), timedelta(days=9)), st.integers(1, 52))
+def test_the_seasons_before_a_window_that_is_longer_than_a_period_hold_nothing_of_it_or_of_each_other(
+    start, length, period, seasons
+):
+    after, until = Cursor(start, "p7"), Cursor(start + length, "p8")
+    before = seasons_before(after, until, period, seasons)
+    assert len(before) == seasons
+    for (begin, end), later in zip(before, (after, *(begin for begin, _ in before)), strict=False):
+        assert end <= later and (start - begin.event_time) % period == timedelta(0)
+
+
+def test_a_window_as_long_as_all_that_is_known_has_no_seasons_in_years_that_never_were():
+    before = seasons_before(
+        Cursor.before(START), Cursor.before(START + timedelta(days=365 * 50)), timedelta(days=7), 52
+    )
+    assert 1 <= len(before) < 52 and all(begin < end for begin, end in before)
 
 
 @pytest.mark.parametrize("value", ["AA", "a=b", "", "ü x"])
