@@ -31,7 +31,9 @@ from tests.versions import make_version
 NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 TEXT = st.one_of(st.none(), st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40))
 NUMBER = st.floats(width=32)
-INSTANT = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-11)), timezone(timedelta(hours=14))]))
+ZONES = st.sampled_from([UTC, timezone(timedelta(hours=-11)), timezone(timedelta(hours=14))])
+#: serving takes no others
+INSTANT = st.datetimes(datetime(1900, 1, 2), datetime(2199, 12, 30), timezones=ZONES)  # noqa: DTZ001 - the zones
 
 
 @pytest.fixture(scope="module")
