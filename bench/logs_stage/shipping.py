@@ -56,10 +56,11 @@ def shipper(url: str, namespace: str, folder: Path, made: list[bytes]) -> float:
     settings = Settings(store="elasticsearch", elasticsearch_urls=(url,), namespace=namespace)
     store = open_log_store(folder / "logs", settings)
     store.append([prediction(0)])  # templates are set up before the clock runs
+    reader = SpoolReader(folder / "spool")  # as it runs beside serving: it knows that nothing was offered before
     with SpoolWriter(folder / "spool" / "serving-0") as writer:
         for start in range(0, len(made), 100):
             writer.write(made[start : start + 100])
-    shipping = Shipper(SpoolReader(folder / "spool"), store, DeadLetters(folder / "dead"))
+    shipping = Shipper(reader, store, DeadLetters(folder / "dead"))
     begun = time.perf_counter()
     while shipping.ship_once().lines:
         pass
