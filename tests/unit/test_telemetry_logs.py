@@ -101,7 +101,7 @@ SECRETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=["minted", "token", "webhook", "bearer", "api-key"])
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_no_secret_is_in_a_log_wherever_it_stands(tmp_path, secret, form):
     written = io.StringIO()
