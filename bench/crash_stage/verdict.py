@@ -61,7 +61,7 @@ def look(plan: Plan) -> Seen:
 def _told(plan: Plan) -> Iterator[str]:
     for line in plan.told.read_bytes().splitlines():
         try:
-            yield json.loads(line)["id"]
+            yield json.loads(line)["event"]["id"]
         except ValueError:  # torn by a SIGKILL: its batch was not marked, and came again
             continue
 

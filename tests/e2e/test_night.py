@@ -86,6 +86,8 @@ class Expected:
     aborted: int | None = None
     watching: bool = False
     open: dict[tuple[str, str, str], Heard] = field(default_factory=dict)
+    #: what somebody silenced for the rest of the night, whether it holds all the while or comes back
+    silent: set[tuple[str, str, str]] = field(default_factory=set)
     over: list[Heard] = field(default_factory=list)
 
     @property
@@ -102,7 +104,7 @@ class Expected:
         holds |= {(self.model, "DriftDetected", "drifted")} if self.drift else set()
         for key in holds:
             heard = self.open.setdefault(key, Heard(key))
-            if not heard.states and not (key[1] == "DriftDetected" and self.busy):
+            if not heard.states and key not in self.silent and not (key[1] == "DriftDetected" and self.busy):
                 heard.states.append("firing")
         for key in [key for key in self.open if key not in holds]:
             heard = self.open.pop(key)
@@ -249,11 +251,13 @@ class Night:
             case "acknowledged":
                 self.store.acknowledge(alert.id, "on it", self.now, "ann")
             case "silenced":
+                model.silent.add(heard.key)
                 self.store.silence(alert.id, wall + timedelta(hours=8), "night", self.now, "ann")
             case "nap":
                 heard.states.append("firing")
                 self.store.silence(alert.id, wall + NAP, "a nap", self.now, "ann")
             case "firing":
+                model.silent.discard(heard.key)
                 self.store.unsilence(alert.id, "awake", self.now, "ann")
 
     def actable(self, model: Expected, state: str) -> list[Heard]:
