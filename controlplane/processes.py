@@ -28,11 +28,12 @@ from controlplane.api import Parts, create_app
 from controlplane.api.app import Lifespan
 from controlplane.environment import SERVING, TRAINING, handed_on
 from controlplane.errors import Unsafe
-from controlplane.loop.monitoring import Watch, reconcile_windows
+from controlplane.loop.monitoring import reconcile_windows
 from controlplane.loop.reconcile import Reconciler
 from controlplane.loop.scheduler import Ticker
 from controlplane.loop.spooled import SpooledLines
 from controlplane.loop.trainer import SubprocessTrainer
+from controlplane.loop.watch import Watch
 from controlplane.metrics import committed, standing
 from controlplane.metrics.committed import Committed
 from controlplane.metrics.requests import route_of
@@ -49,8 +50,9 @@ from observability.logstores import open_log_store
 from observability.ports import LogStoreUnavailable
 from observability.settings import Settings as ShippingSettings
 from observability.spool.dead_letters import DeadLetters, DeadLettersFull
+from observability.spool.poison import PoisonWindow, TooMuchPoison
 from observability.spool.reader import SpoolReader
-from observability.spool.shipper import PoisonWindow, Shipper, TooMuchPoison
+from observability.spool.shipper import Shipper
 from observability.telemetry import storecalls
 from observability.telemetry.logs import set_up_logging
 from observability.telemetry.metrics import Requests, new_registry, told

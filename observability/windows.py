@@ -96,6 +96,11 @@ class Window(Frozen):
     segment: str = ""
 
     @property
+    def part(self) -> Segment | None:
+        """The segment that is looked at; None where it is all of the version's predictions."""
+        return Segment.named(self.segment) if self.segment else None
+
+    @property
     def id(self) -> str:
         """Deterministic: the same span under the same declaration has one id, in every replica and replay."""
         parts = (

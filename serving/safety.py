@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from bundle.addresses import is_loopback
 from bundle.installation import PRIVACY_KEY
 from serving.errors import Unsafe
 from serving.settings import Settings
@@ -19,14 +20,14 @@ def refuse_unsafe(settings: Settings) -> None:
     """Raises Unsafe, naming the setting."""
     if settings.behind_tls:
         return
-    if not _is_here(settings.host):
+    if not is_loopback(settings.host):
         raise Unsafe(
             f"SERVING_HOST={settings.host} can be reached from other machines, and tokens and rows would cross the "
             "network unencrypted: put a proxy with TLS in front and set SERVING_BEHIND_TLS=true, or listen on 127.0.0.1"
         )
     there = urlsplit(settings.control_url)
     host = there.hostname or ""
-    if there.scheme != "https" and not _is_here(host) and not _is_unspecified(host):
+    if there.scheme != "https" and not is_loopback(host) and not _is_unspecified(host):
         raise Unsafe(
             f"SERVING_CONTROL_URL names another machine ({host}) without TLS, and the service token would cross the "
             "network unencrypted: write https://, or set SERVING_BEHIND_TLS=true where the network itself encrypts"
@@ -44,18 +45,6 @@ def take_settings(environment: MutableMapping[str, str] = os.environ) -> Setting
     for name in [name for name in environment if name.upper() in _SECRETS]:
         del environment[name]
     return settings
-
-
-def _is_here(host: str) -> bool:
-    """Whether only this machine reaches it.
-
-    >>> [_is_here(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "serving")]
-    [True, True, True, False, False]
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_unspecified(host: str) -> bool:

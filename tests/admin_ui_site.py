@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import threading
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -26,6 +24,7 @@ from controlplane.replayclock import ReplayClock
 from controlplane.store import Store, open_engine
 from controlplane.ui.pages import mount
 from tests.admin_ui_story import SPAN, START
+from tests.servers.absence import absent
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -81,8 +80,7 @@ def served(site: Site) -> Iterator[Site]:
 def launched() -> Iterator[Browser]:
     """A headless Chromium. Where CI is true a machine without one fails, elsewhere it skips."""
     if CHROMIUM is None:
-        message = "no Chromium on this machine: `make browser` installs it"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        absent("no Chromium on this machine: `make browser` installs it")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started

@@ -14,10 +14,11 @@ import pandas as pd
 
 from bundle.blobs import BlobStore
 from bundle.manifest import Manifest
-from controlplane.loop.monitoring import Watch, reconcile_windows
+from controlplane.loop.monitoring import reconcile_windows
 from controlplane.loop.reconcile import Reconciler
 from controlplane.loop.trainer import MemoryTrainer
 from controlplane.loop.triggers import ask
+from controlplane.loop.watch import Watch
 from controlplane.loop.work import CrashPoint
 from controlplane.store import Store, open_engine
 from controlplane.tables import ScoredWindow, TrainingRun, Version

@@ -5,7 +5,6 @@ The demo listens on this machine only and makes its secrets itself: it needs no 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import string
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bundle.addresses import is_loopback
 from controlplane.access.credentials import Credentials
 from controlplane.errors import Unsafe
 from controlplane.settings import Settings
@@ -71,15 +71,3 @@ def weakness(secret: SecretStr) -> str:
 def _is_default(password: str) -> bool:
     word = password.rstrip(string.digits + string.punctuation)
     return _DEFAULTS.fullmatch(password) is not None or _DEFAULTS.fullmatch(word) is not None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("::")
-    (True, True, False, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

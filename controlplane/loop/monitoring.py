@@ -12,13 +12,11 @@ from controlplane.loop.boundary import apart
 from controlplane.loop.comparing import compare_rollouts
 from controlplane.loop.cutting import Cut, complete_windows
 from controlplane.loop.settling import settle_windows
-from controlplane.loop.watch import Scorer, Watch
+from controlplane.loop.watch import Watch
 from controlplane.store import spec_of
 from controlplane.tables import Model, Version
 from observability.ports import LogStoreUnavailable
 from pipeline.contract.spec import ModelSpec
-
-__all__ = ["VERDICTS_A_PASS", "Scorer", "Watch", "reconcile_windows"]
 
 LOG: Final = logging.getLogger(__name__)
 #: after an outage many windows are complete at once: so many verdicts of a model are made in one pass, and as many

@@ -32,7 +32,7 @@ def reference_of(
 
     `own` is the version's; `begins` is where the window begins; of served rows at most k are read in all.
     """
-    segment = Segment.named(window.segment) if window.segment else None
+    segment = window.part
     own = own.of(segment) if segment is not None else own
     spans = spans_of(declared, begins, window.until)
     if not spans:

@@ -19,7 +19,7 @@ from observability.monitors.reference import Reference, ReferenceUnreadable
 from observability.monitors.verdicts import DriftSettings, WindowVerdict
 from observability.ports import Sample, Span
 from observability.rollups import Rollup
-from observability.windows import Segment, Window
+from observability.windows import Window
 from pipeline.contract.spec import Monitor
 
 REFERENCES_KEPT: Final = 8
@@ -114,9 +114,8 @@ def _standard(watch: Watch, digest: str) -> Standard:
 
 
 def _span(window: Window) -> Span:
-    segment = Segment.named(window.segment) if window.segment else None
-    return Span(window.model, window.version, window.after, window.until, segment)
+    return Span(window.model, window.version, window.after, window.until, window.part)
 
 
 def _size(monitor: Monitor, window: Window) -> int:
-    return monitor.samples.get(Segment.named(window.segment), monitor.sample) if window.segment else monitor.sample
+    return monitor.sample if window.part is None else monitor.samples.get(window.part, monitor.sample)

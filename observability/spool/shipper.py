@@ -24,7 +24,6 @@ from observability.spool.dead_letters import DeadLetter, DeadLetters, DeadLetter
 from observability.spool.poison import PoisonWindow, TooMuchPoison
 from observability.spool.reader import Batch, CrashPoint, SpoolLine, SpoolReader, pass_by
 
-__all__ = ["PoisonWindow", "Shipped", "Shipper", "TooMuchPoison", "admitted", "pause_after"]
 LOG: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 15.0

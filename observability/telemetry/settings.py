@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bundle.addresses import is_loopback
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -57,16 +58,9 @@ def refuse_open(settings: MetricsSettings) -> None:
     >>> refuse_open(MetricsSettings(host="::1"))
     >>> refuse_open(MetricsSettings(host="0.0.0.0", open=True))
     """
-    if settings.open or _is_loopback(settings.host):
+    if settings.open or is_loopback(settings.host):
         return
     raise MetricsUnsafe(
         f"OBSERVABILITY_METRICS_HOST={settings.host} can be reached from other machines, and metrics ask for no token: "
         "listen on 127.0.0.1, or set OBSERVABILITY_METRICS_OPEN=true where the network lets only Prometheus in"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -46,14 +46,6 @@ def through_proxy(client: Elasticsearch, elasticsearch: Elastic, faulty_proxy: F
         each.close()
 
 
-def stored(elasticsearch: Elastic, kind: str = "prediction") -> list[str]:
-    """The ids in a stream, one for each document of each of its backing indices."""
-    stream = streams.stream_of(kind, elasticsearch.namespace)
-    elasticsearch.request("POST", f"/{stream}/_refresh")
-    found = elasticsearch.request("GET", f"/{stream}/_search?size=10000", {"_source": False})
-    return sorted(hit["_id"] for hit in found["hits"]["hits"])
-
-
 def sources(elasticsearch: Elastic, kind: str) -> list[dict]:
     stream = streams.stream_of(kind, elasticsearch.namespace)
     elasticsearch.request("POST", f"/{stream}/_refresh")
@@ -81,7 +73,7 @@ def test_events_of_each_kind_go_to_their_stream_and_say_when_they_came(bulk, ela
 def test_appending_again_changes_nothing(bulk, elasticsearch):
     events = predictions(50)
     assert bulk.append(events, fresh=True) == bulk.append(events, fresh=True) == bulk.append(events) == []
-    assert stored(elasticsearch) == ids(events)
+    assert elasticsearch.stored("prediction") == ids(events)
 
 
 def test_an_event_is_stored_once_across_a_rollover_of_its_stream(bulk, client, elasticsearch):
@@ -89,7 +81,7 @@ def test_an_event_is_stored_once_across_a_rollover_of_its_stream(bulk, client, e
     bulk.append(events[:60], fresh=True)
     client.indices.rollover(alias=streams.stream_of("prediction", elasticsearch.namespace))
     assert bulk.append(events) == []
-    assert stored(elasticsearch) == ids(events)
+    assert elasticsearch.stored("prediction") == ids(events)
 
 
 def test_what_a_lost_answer_had_stored_is_found_again_across_a_rollover(
@@ -101,7 +93,7 @@ def test_what_a_lost_answer_had_stored_is_found_again_across_a_rollover(
         through_proxy("2s").append(events, fresh=True)
     client.indices.rollover(alias=streams.stream_of("prediction", elasticsearch.namespace))
     assert through_proxy().append(events) == []
-    assert stored(elasticsearch) == ids(events)
+    assert elasticsearch.stored("prediction") == ids(events)
 
 
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER, Fault.RESET_BEFORE, Fault.RESET_AFTER])
@@ -114,7 +106,7 @@ def test_a_call_of_unknown_outcome_is_told_and_a_second_one_stores_each_event_on
         through_proxy("2s").append(events, fresh=True)
     assert faulty_proxy.calls == 1
     assert through_proxy().append(events) == []
-    assert stored(elasticsearch) == ids(events)
+    assert elasticsearch.stored("prediction") == ids(events)
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.BUSY_ITEMS, Fault.UNAVAILABLE])
@@ -125,7 +117,7 @@ def test_what_a_busy_cluster_turns_away_is_offered_again_and_nothing_else(
     faulty_proxy.next(fault, fault)
     assert through_proxy().append(events, fresh=True) == []
     assert faulty_proxy.calls >= 3
-    assert stored(elasticsearch) == ids(events)
+    assert elasticsearch.stored("prediction") == ids(events)
 
 
 def test_a_cluster_that_stays_busy_is_told_when_patience_ends(through_proxy, elasticsearch, faulty_proxy):
@@ -135,7 +127,7 @@ def test_a_cluster_that_stays_busy_is_told_when_patience_ends(through_proxy, ela
         bulk.append(predictions(200), fresh=True)
     faulty_proxy.plan(None)
     assert bulk.append(predictions(200)) == []
-    assert stored(elasticsearch) == ids(predictions(200))
+    assert elasticsearch.stored("prediction") == ids(predictions(200))
 
 
 def test_any_sequence_of_faults_ends_with_each_event_stored_once(through_proxy, elasticsearch, faulty_proxy):
@@ -152,7 +144,7 @@ def test_any_sequence_of_faults_ends_with_each_event_stored_once(through_proxy, 
                 fresh = False
     assert refusals == []
     assert sum(faulty_proxy.happened.values()) > 3
-    assert stored(elasticsearch) == ids(events)
+    assert elasticsearch.stored("prediction") == ids(events)
 
 
 def test_a_document_that_cannot_be_stored_is_refused_with_its_reason_and_hinders_no_other(bulk, elasticsearch):
@@ -170,7 +162,7 @@ def test_a_document_that_cannot_be_stored_is_refused_with_its_reason_and_hinders
     assert "@timestamp" in refusals["early"]
     assert "version" in refusals["wide"]
     assert "score" in refusals["not a number"]
-    assert stored(elasticsearch) == ["good", "good too"]
+    assert elasticsearch.stored("prediction") == ["good", "good too"]
 
 
 def test_large_batches_go_in_bounded_calls_and_lose_nothing(through_proxy, elasticsearch, faulty_proxy):
@@ -178,7 +170,7 @@ def test_large_batches_go_in_bounded_calls_and_lose_nothing(through_proxy, elast
     events = [prediction(n, f"p{n:05}", raw={"text": "x" * 4_000}) for n in range(3_000)]
     assert bulk.append(events, [line_of(event) for event in events], fresh=True) == []
     assert faulty_proxy.calls >= 3
-    assert len(stored(elasticsearch)) == 3_000
+    assert len(elasticsearch.stored("prediction")) == 3_000
 
 
 def test_a_value_that_no_index_holds_is_kept_all_the_same(bulk, elasticsearch):
@@ -196,7 +188,7 @@ def test_an_outage_is_told_and_what_was_appended_before_survives_it(bulk, elasti
         bulk.append([prediction(2, "p2")], fresh=True)
     elasticsearch.start()
     assert bulk.append([prediction(2, "p2"), prediction(1, "p1")]) == []
-    assert stored(elasticsearch) == ["p1", "p2"]
+    assert elasticsearch.stored("prediction") == ["p1", "p2"]
 
 
 def test_a_node_that_is_away_stops_neither_questions_nor_writing(client, elasticsearch):
@@ -210,7 +202,7 @@ def test_a_node_that_is_away_stops_neither_questions_nor_writing(client, elastic
             bulk.append([prediction(number, f"p{number}")])
         except LogStoreUnavailable:  # the next call goes to the other node
             bulk.append([prediction(number, f"p{number}")])
-    assert stored(elasticsearch) == ["p0", "p1", "p2", "p3"]
+    assert elasticsearch.stored("prediction") == ["p0", "p1", "p2", "p3"]
     bulk.close()
 
 
@@ -228,4 +220,4 @@ def test_a_server_that_hangs_is_left_alone_after_three_calls(through_proxy, elas
         bulk.append([prediction(1, "p1")], fresh=True)
     now[0] += 1.0
     assert through_proxy(breaker=breaker).append([prediction(1, "p1")]) == []
-    assert stored(elasticsearch) == ["p1"]
+    assert elasticsearch.stored("prediction") == ["p1"]

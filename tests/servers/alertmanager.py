@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,8 @@ from typing import Any, Final
 
 import httpx
 import pytest
+
+from tests.servers.absence import absent
 
 START_SECONDS: Final = 30.0
 PROGRAMS: Final = ("prometheus-alertmanager", "alertmanager")
@@ -143,9 +144,7 @@ def alertmanager() -> Iterator[AlertmanagerServer]:
     """The server; where there is none the test is skipped, but in CI it fails."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Alertmanager here: `make servers` installs it")
-        pytest.skip("no Alertmanager here: `make servers` installs it")
+        absent("no Alertmanager here: `make servers` installs it")
     server = AlertmanagerServer(program)
     yield server
     server.close()
