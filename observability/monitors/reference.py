@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -37,6 +38,8 @@ class Reference:
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)
     #: scores that those of a window are compared with; of the out-of-time rows where it is None
     usual: npt.NDArray[np.float64] | None = None
+    #: by column, how much more it varies between spans of the past than chance explains (drift.history); 1 is left out
+    overdispersion: Mapping[str, float] = field(default_factory=dict)
     #: why nothing can be compared with it
     reason: str | None = None
 

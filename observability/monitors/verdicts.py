@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from bundle.signature import Frozen
 
-NumericMethod = Literal["ks", "wasserstein", "jensenshannon", "psi"]
-CategoricalMethod = Literal["jensenshannon", "psi", "chisquare"]
-
-
-class DriftSettings(Frozen):
-    """How a window's columns are compared with the reference."""
-
-    numeric_method: NumericMethod = "ks"
-    numeric_threshold: float = Field(default=0.001, gt=0)
-    categorical_method: CategoricalMethod = "jensenshannon"
-    categorical_threshold: float = Field(default=0.1, gt=0)
-    #: categories beyond the most frequent ones of both windows are pooled into one
-    top_categories: int = Field(default=20, ge=2, le=200)
-    #: a column with fewer values than this, now or in the reference, gets no verdict
-    min_rows: int = Field(default=30, ge=2)
+#: which of a column's tests found it: its values, how many are missing, how many are of categories never seen
+Aspect = Literal["values", "missing", "unseen"]
 
 
 class FeatureDrift(Frozen):
@@ -31,9 +18,10 @@ class FeatureDrift(Frozen):
 
     feature: str
     method: str
-    #: a p-value for ks and chisquare (small means drift), a distance for the others (large means drift)
+    #: a p-value for calibrated (corrected over the columns of the window), ks and chisquare: small means drift;
+    #: a distance for the others: large means drift
     score: float | None
-    #: the one that was applied: never one that chance alone would pass more than once in 1,000
+    #: the one that was applied
     threshold: float
     #: None where there is no verdict
     drifted: bool | None
@@ -42,6 +30,51 @@ class FeatureDrift(Frozen):
     #: share of the rows with a category that the reference does not hold; None for a number
     unseen_share: float | None = None
     #: why there is no verdict
+    reason: str | None = None
+    #: of `calibrated`: the column's own p-value, before the correction
+    p_value: float | None = None
+    #: how far from the reference, in standard deviations of a shift of the mean that would be as far; never negative
+    effect: float | None = None
+    #: which aspect says so
+    aspect: Aspect | None = None
+    #: how much more the column varies between spans of the past than chance explains: its p-value allows for it
+    overdispersion: float = 1.0
+
+
+class JointDrift(Frozen):
+    """Whether a classifier can tell the window's rows from the reference's, on rows that it has not learned from."""
+
+    #: area under the ROC curve: 0.5 is guessing
+    auc: float | None
+    p_value: float | None
+    #: as above, of its score
+    effect: float | None
+    #: corrected p-value, the level applied, and the verdict
+    score: float | None = None
+    threshold: float = 0.0
+    drifted: bool | None = None
+    #: features by how much the classifier leans on them, most first
+    leaning: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class TextDrift(Frozen):
+    """One text field of a window beside the reference's."""
+
+    field: str
+    #: median characters, now and in the reference
+    length: float | None
+    reference_length: float | None
+    #: share of words that the reference's vocabulary does not hold, and what chance alone would give
+    out_of_vocabulary: float | None
+    reference_out_of_vocabulary: float | None
+    #: of a classifier that sees the words
+    auc: float | None
+    p_value: float | None
+    effect: float | None
+    score: float | None = None
+    threshold: float = 0.0
+    drifted: bool | None = None
     reason: str | None = None
 
 
@@ -52,10 +85,26 @@ class DriftVerdict(Frozen):
     #: of all features; one without a verdict counts as not drifted. None where none has a verdict: it is not known
     drifted_share: float | None
     prediction: FeatureDrift
+    joint: JointDrift | None = None
+    texts: tuple[TextDrift, ...] = ()
+    #: family-wise level of the window: with nothing the matter, so often anything of it alarms
+    level: float | None = None
 
     @property
     def drifted(self) -> tuple[str, ...]:
         return tuple(feature.feature for feature in self.features if feature.drifted)
+
+
+class Finding(Frozen):
+    """One thing that is wrong with a window's data."""
+
+    #: missing, out_of_range, unseen, constant, duplicates, volume, stale, type, ...
+    check: str
+    #: None where it is of the window as a whole
+    feature: str | None
+    #: one sentence with the numbers
+    said: str
+    numbers: Mapping[str, float] = Field(default_factory=dict)
 
 
 class QualityVerdict(Frozen):
@@ -71,16 +120,36 @@ class QualityVerdict(Frozen):
     constant_columns: int | None = None
     empty_columns: int | None = None
     reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class Interval(Frozen):
+    """Where a value lies with the confidence that was set."""
+
+    low: float
+    high: float
 
 
 class ErrorMetrics(Frozen):
-    """How far predictions are from labels; None where it cannot be told."""
+    """How far predictions are from labels; None where it cannot be told.
+
+    Of a classifier the first five and the cost, of a regression the last three.
+    """
 
     roc_auc: float | None = None
     pr_auc: float | None = None
     log_loss: float | None = None
+    #: share of wrong answers
     error: float | None = None
     brier: float | None = None
+    #: expected calibration error: how far scores are from the shares of class 1 that they promise
+    calibration_error: float | None = None
+    #: of a prediction, by the cost matrix
+    cost: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+    #: mean of prediction minus label
+    bias: float | None = None
 
 
 class ErrorVerdict(Frozen):
@@ -91,12 +160,83 @@ class ErrorVerdict(Frozen):
     metrics: ErrorMetrics
     reference: ErrorMetrics
     reason: str | None = None
+    #: metric to its interval, of the window
+    intervals: Mapping[str, Interval] = Field(default_factory=dict)
+    #: the metrics as they will be once all labels are there: corrected for a delay that depends on the class
+    corrected: ErrorMetrics | None = None
+    #: share of the labels of each class that has come, as the correction takes it
+    arrived: Mapping[str, float] = Field(default_factory=dict)
+
+
+class StreamVerdict(Frozen):
+    """What the sequential detector of rising errors says after the window's labelled rows."""
+
+    alarm: bool
+    #: evidence against "errors are as they were", and the value from which it alarms
+    evidence: float
+    threshold: float
+    #: error of the rows before, and since the change that it suspects
+    baseline: float | None = None
+    current: float | None = None
+    #: labelled rows since that change
+    since_rows: int | None = None
+    reason: str | None = None
+    #: where the detector goes on in the next window
+    state: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class EstimatedError(Frozen):
+    """The share of wrong answers of a window before its labels are there."""
+
+    #: None where it cannot be told
+    error: float | None
+    low: float | None = None
+    high: float | None = None
+    #: the same of the version's out-of-time rows
+    reference: float | None = None
+    #: cbpe (the scores' own confidence, calibrated), or weighted (the same, by what kind of rows came)
+    method: Literal["cbpe", "weighted"] | None = None
+    #: why it cannot be told, such as a past in which estimates missed the truth
+    reason: str | None = None
+
+
+Cause = Literal["stable", "bug", "harmless", "harmful", "concept", "season", "unknown"]
+Bug = Literal[
+    "unit", "swapped", "nulls", "stale", "truncated", "encoding", "timezone", "duplicates", "schema"
+]  # fmt: skip
+
+
+class Ranked(Frozen):
+    """A feature, and what it has to do with it; each share is of the sum over the features."""
+
+    feature: str
+    drift_share: float
+    #: of the loss that drift explains; None where it is not known
+    loss_share: float | None = None
+
+
+class Diagnosis(Frozen):
+    """What kind of change it is, and why: in plain words with numbers."""
+
+    cause: Cause
+    #: what kind of pipeline bug
+    bug: Bug | None = None
+    #: the columns that are broken; empty where it is the source as a whole
+    columns: tuple[str, ...] = ()
+    #: sentences for whoever is paged
+    explanation: str
+    ranked: tuple[Ranked, ...] = ()
+
+    @property
+    def may_retrain(self) -> bool:
+        """A bug alerts the data's owner and never retrains: the next version would learn it."""
+        return self.cause != "bug"
 
 
 class WindowVerdict(Frozen):
     """Everything that was measured in one window."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     #: predictions in the window, exact
     rows: int
     #: predictions that were looked at
@@ -106,3 +246,6 @@ class WindowVerdict(Frozen):
     drift: DriftVerdict
     quality: QualityVerdict
     errors: ErrorVerdict
+    stream: StreamVerdict | None = None
+    estimate: EstimatedError | None = None
+    diagnosis: Diagnosis | None = None

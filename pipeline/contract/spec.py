@@ -13,6 +13,13 @@ from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
 from observability.durations import Duration
 from observability.events import Instant
+from observability.monitors.settings import (
+    DriftSettings,
+    ErrorSettings,
+    FalseAlarms,
+    MonitorSettings,
+    QualitySettings,
+)
 from observability.windows import CountWindows, Segment, SlidingWindows, WindowSpec
 from pipeline.contract.promotionspec import Gate, RolloutPlan
 from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
@@ -81,19 +88,6 @@ class Training(Frozen):
     min_rows: int = Field(default=200, ge=50)
     #: a run that takes longer is ended and has failed
     deadline: Duration = timedelta(hours=6)
-
-
-class DriftCheck(Frozen):
-    """How a window's columns are compared with the reference: Evidently's tests and their thresholds."""
-
-    #: Evidently's test for numeric columns, and from (or, for a p-value, below) where a column has drifted
-    numeric_method: Literal["ks", "wasserstein", "jensenshannon", "psi"] = "ks"
-    numeric_threshold: FiniteFloat = Field(default=0.001, gt=0)
-    #: the same for categorical columns
-    categorical_method: Literal["jensenshannon", "psi", "chisquare"] = "jensenshannon"
-    categorical_threshold: FiniteFloat = Field(default=0.1, gt=0)
-    #: categories beyond the most frequent ones of both windows are pooled into one
-    top_categories: int = Field(default=20, ge=2, le=200)
 
 
 class Segments(Frozen):
@@ -170,7 +164,13 @@ class Monitor(Frozen):
     #: fewer labels than this give no error metrics
     min_labels: int = Field(default=100, ge=10)
     #: how columns are compared with the reference
-    drift: DriftCheck = DriftCheck()
+    drift: DriftSettings = DriftSettings()
+    #: what is asked of the data
+    quality: QualitySettings = QualitySettings()
+    #: how errors are measured
+    errors: ErrorSettings = ErrorSettings()
+    #: raw text fields that are compared by their words
+    texts: tuple[ColumnName, ...] = ()
 
     @model_validator(mode="after")
     def _segments_differ(self) -> Monitor:
@@ -191,6 +191,13 @@ class Monitor(Frozen):
         if isinstance(self.window, CountWindows):
             return timedelta(0)
         return self.window.length if isinstance(self.window, SlidingWindows) else self.window.every
+
+    @property
+    def settings(self) -> MonitorSettings:
+        """Everything that the scorer is told of it."""
+        return MonitorSettings(
+            drift=self.drift, quality=self.quality, errors=self.errors, texts=self.texts, min_labels=self.min_labels
+        )
 
     @property
     def samples(self) -> Mapping[Segment, int]:
@@ -231,6 +238,8 @@ class ModelSpec(Frozen):
     rules: tuple[Rule, ...] = ()
     #: what retraining may cost
     budget: Budget = Budget()
+    #: how many false alarms are accepted
+    false_alarms: FalseAlarms = FalseAlarms()
     #: what a challenger must show
     gate: Gate = Gate()
     #: how it comes into production then

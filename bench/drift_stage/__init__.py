@@ -1,0 +1,1 @@
+"""The parts of bench.drift. What a part fixes (seeds, learners, injectors, sizes) stands at its top."""

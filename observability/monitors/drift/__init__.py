@@ -1,0 +1,1 @@
+"""Whether the rows of a window are still those of the reference."""

@@ -1,0 +1,1 @@
+"""How wrong the answers are: with labels, with late labels, and without."""
