@@ -1,7 +1,7 @@
 """Whether monitors alarm when they should and only then: each part beside what others do, in one process.
 
-`make bench NAME=drift` runs every part in its short form, `FULL=1` as the claims are meant; `python -m bench.drift s1 s3`
-runs some. Real data come from DATA_DIR; where they are absent a claim is not measured, and says why.
+`make bench NAME=drift` runs every part in its short form, `FULL=1` as the claims are meant; `python -m bench.drift
+s1 s3` runs some. Real data come from DATA_DIR; where they are absent a claim is not measured, and says why.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeAlias
 
 import psutil
 
-
 Sense: TypeAlias = Literal[">=", ">", "<=", "<", "=="]
 
 

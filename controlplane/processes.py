@@ -135,7 +135,7 @@ def run_monitor(settings: Settings) -> None:
     """Windows cut and scored, until a signal ends it."""
     home = settings.folders
     with _telling("monitor", home.spool) as registry:
-        from observability.monitors.evidently_scores import score_window  # 6 s: only this process waits for it
+        from observability.monitors.judging import judge  # 6 s: only this process waits for it
 
         engine = open_engine(settings.database, settings.migrate == "start")
         store = Store(engine)
@@ -145,7 +145,7 @@ def run_monitor(settings: Settings) -> None:
             logs=storecalls.counted(open_log_store(home.log_store, ShippingSettings()), registry),
             blobs=BlobStore(home.blobs),
             clock=clock,
-            score=score_window,
+            score=judge,
         )
         registry.register(standing.watching(Measures(engine), clock))
         tick = Ticks(registry).measured("monitor", lambda: reconcile_windows(watch))

@@ -25,6 +25,7 @@ from docs.openapi import api_page
 from docs.panels import panels_page
 from observability import events, windows
 from observability import settings as observability_settings
+from observability.monitors import settings as monitors
 from observability.telemetry import settings as telemetry_settings
 from pipeline import settings as pipeline_settings
 from pipeline.contract import promotionspec, rulespec, spec, training
@@ -51,7 +52,11 @@ def pages() -> dict[str, str]:
 
 SPEC: tuple[type[BaseModel], ...] = (
     spec.ModelSpec, spec.Source, signature.RawField, spec.Label, spec.LabelColumn, signature.Feature, spec.Entry,
-    spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows, spec.DriftCheck,
+    spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows,
+    windows.SlidingWindows, spec.Segments, spec.TrainingReference, spec.PinnedReference, spec.SeasonalReference,
+    spec.TrailingReference, monitors.DriftSettings, monitors.QualitySettings, monitors.ErrorSettings,
+    monitors.CostMatrix,
+    monitors.FalseAlarms,
     rulespec.DriftRule, rulespec.NoveltyRule, rulespec.VolumeRule, rulespec.ScheduleRule, rulespec.MetricRule,
     rulespec.Persistence, rulespec.ActiveHours, rulespec.Budget, promotionspec.Gate, promotionspec.NoWorse,
     promotionspec.SliceCheck, promotionspec.RolloutPlan, promotionspec.Shadow, promotionspec.Canary,

@@ -25,6 +25,7 @@ from controlplane.tables import ScoredWindow, TrainingRun, Version
 from observability.embedded.store import ParquetLogStore
 from observability.events import LabelEvent, PredictionEvent
 from observability.ids import new_id, sample_key
+from observability.monitors.case import Case
 from observability.monitors.verdicts import (
     DriftVerdict,
     ErrorMetrics,
@@ -195,8 +196,9 @@ class Scores:
     def __init__(self) -> None:
         self.seen: list[tuple[int, int]] = []
 
-    def __call__(self, sample, reference, signature, check, min_labels, threshold=0.5) -> WindowVerdict:
-        assert list(reference.features) == ["followers", "place"] and threshold == 0.4
+    def __call__(self, case: Case) -> WindowVerdict:
+        sample, check, min_labels = case.sample, case.settings.drift, case.settings.min_labels
+        assert list(case.reference.features) == ["followers", "place"] and case.threshold == 0.4
         self.seen.append((sample.rows, sample.labelled))
         drift = FeatureDrift(
             feature="followers", method=check.numeric_method, score=0.0, threshold=0.001, drifted=True,

@@ -8,6 +8,7 @@ from typing import Any
 
 from observability.events import LabelEvent, PredictionEvent
 from observability.ids import sample_key
+from observability.monitors.case import Case
 from observability.monitors.reference import Reference
 from observability.monitors.verdicts import WindowVerdict
 from tests.controlplane_world import MODEL, START, Monitored, Scores
@@ -45,7 +46,7 @@ class Compared(Scores):
         self.samples: list[Any] = []
         self.references: list[Reference] = []
 
-    def __call__(self, sample, reference, signature, check, min_labels, threshold=0.5) -> WindowVerdict:
-        self.samples.append(sample)
-        self.references.append(reference)
-        return super().__call__(sample, reference, signature, check, min_labels, threshold)
+    def __call__(self, case: Case) -> WindowVerdict:
+        self.samples.append(case.sample)
+        self.references.append(case.reference)
+        return super().__call__(case)

@@ -7,10 +7,12 @@ from typing import Any, Final, get_args
 import numpy as np
 import pandas as pd
 
-from bench.windows_stage.ticking import MIN_LABELS, SAMPLE
+from bench.windows_stage.ticking import SAMPLE
 from bench.windows_stage.traffic import SIGNATURE, features, reference
-from observability.monitors.evidently_scores import score_window
-from observability.monitors.verdicts import CategoricalMethod, DriftSettings, FeatureDrift, NumericMethod
+from observability.monitors.case import Case
+from observability.monitors.judging import judge
+from observability.monitors.settings import CategoricalMethod, DriftSettings, MonitorSettings, NumericMethod
+from observability.monitors.verdicts import FeatureDrift
 from observability.ports import Sample
 
 #: a window that has drifted a little: some columns are near the threshold, so that sampling has something to spoil
@@ -38,7 +40,7 @@ def sampling_errors(rows: int, draws: int) -> dict[str, dict[str, float]]:
 
 def _scores(frame: pd.DataFrame, check: DriftSettings) -> list[FeatureDrift]:
     sample = Sample(frame, rows=len(frame), labelled=0)
-    drift = score_window(sample, reference(), SIGNATURE, check, MIN_LABELS).drift
+    drift = judge(Case("w-1", sample, reference(), SIGNATURE, MonitorSettings(drift=check))).drift
     return [*drift.features, drift.prediction]
 
 

@@ -1,8 +1,8 @@
 """A process that ticks when it is told to, and says how long it took and how much memory.
 
 `python -m bench.windows_stage.ticking STORE ADDRESS ROWS MODE`: a monitor's tick over a window of so many rows, of a
-sample of it (`sample`) or of all of its rows (`all`: what a monitor that does not sample has to do). Reads words from
-its standard input: `tick`, `memory`.
+sample of it (`sample`), or of all of its rows by Evidently (`all`: what a monitor that does not sample has to do).
+Reads words from its standard input: `tick`, `memory`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from typing import Final
 import psutil
 
 from bench.windows_stage.traffic import MODEL, SIGNATURE, START, reference
+from observability.monitors.case import Case
 from observability.monitors.evidently_scores import score_window
-from observability.monitors.verdicts import DriftSettings
+from observability.monitors.judging import judge
+from observability.monitors.settings import DriftSettings, MonitorSettings
 from observability.ports import LogStore, Span
 from observability.settings import Settings
 from observability.windows import Cursor
 
 #: as a spec declares where it says nothing
 SAMPLE: Final = 5_000
-MIN_LABELS: Final = 100
+#: what Evidently is asked for in the other mode
+EVIDENTLY: Final = MonitorSettings(drift=DriftSettings(numeric_method="ks", categorical_method="jensenshannon"))
 #: windows begin here, an odd while behind the first event
 BEGIN: Final = Cursor.before(START + timedelta(seconds=61.7))
 _PROC: Final = Path("/proc/self")
@@ -48,6 +51,7 @@ class Ticker:
 
     def __init__(self, store: LogStore, rows: int, everything: bool) -> None:
         self._store, self._rows, self._sample = store, rows, rows if everything else SAMPLE
+        self._judge, self._settings = (score_window, EVIDENTLY) if everything else (judge, MonitorSettings())
         self._reference = reference()
 
     def tick(self) -> dict[str, float]:
@@ -64,7 +68,7 @@ class Ticker:
         sampled = time.perf_counter()
         exact = store.rollup(span)
         counted = time.perf_counter()
-        verdict = score_window(sample, self._reference, SIGNATURE, DriftSettings(), MIN_LABELS)
+        verdict = self._judge(Case("w-1", sample, self._reference, SIGNATURE, self._settings, settled=True))
         scored = time.perf_counter()
         if not exact.rows == sample.rows == rows or verdict.errors.metrics.roc_auc is None:
             raise RuntimeError(f"a window of {rows} rows came back with {sample.rows} and {exact.rows}")

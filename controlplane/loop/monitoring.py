@@ -84,6 +84,6 @@ def _score_cut(watch: Watch, spec: ModelSpec, cut: Cut, now: datetime) -> int:
     for name in names:
         window = cut.window.model_copy(update={"segment": name})
         sample = scoring.sample_of(watch, cut.monitor, window)
-        verdict = scoring.score(watch, cut.monitor, cut.version, window, sample, settled=False)
+        verdict = scoring.score(watch, spec, cut.monitor, cut.version, window, sample, settled=False)
         watch.store.record_window(window, sample.rows, sample.labelled, verdict, due, now)
     return len(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -15,12 +15,13 @@ from controlplane.loop.cutting import beginning_of
 from controlplane.loop.references import reference_of
 from controlplane.loop.watch import Standard, Watch
 from controlplane.tables import Json, Version
+from observability.monitors.case import PAST, Case
 from observability.monitors.reference import Reference, ReferenceUnreadable
-from observability.monitors.verdicts import DriftSettings, WindowVerdict
+from observability.monitors.verdicts import WindowVerdict
 from observability.ports import Sample, Span
 from observability.rollups import Rollup
 from observability.windows import Window
-from pipeline.contract.spec import Monitor
+from pipeline.contract.spec import ModelSpec, Monitor
 
 REFERENCES_KEPT: Final = 8
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -31,7 +32,9 @@ def sample_of(watch: Watch, monitor: Monitor, window: Window) -> Sample:
     return watch.logs.sample(_span(window), _size(monitor, window))
 
 
-def score(watch: Watch, monitor: Monitor, version: Version, window: Window, sample: Sample, *, settled: bool) -> Json:
+def score(
+    watch: Watch, spec: ModelSpec, monitor: Monitor, version: Version, window: Window, sample: Sample, *, settled: bool
+) -> Json:
     """Everything that is said of a window, of which this is the sample."""
     standard = _standard(watch, version.manifest)
     signature = standard.manifest.signature
@@ -39,13 +42,24 @@ def score(watch: Watch, monitor: Monitor, version: Version, window: Window, samp
     reference, compared = reference_of(
         watch.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window)
     )
-    check = DriftSettings.model_validate(monitor.drift.model_dump())
-    verdict = watch.score(sample, reference, signature, check, monitor.min_labels, standard.manifest.threshold)
     exact = watch.logs.rollup(_span(window))
-    told = stored(verdict, settled=settled)
     never = set(signature.feature_names) - set(sample.frame.columns)
     volume = volume_of(exact, signature.feature_names, window.until.event_time - begins.event_time, never)
-    return exactly(told, volume) | {"volume": volume, "reference": compared}
+    verdict = watch.score(
+        Case(
+            window=window.id,
+            sample=sample,
+            reference=reference,
+            signature=signature,
+            settings=monitor.settings,
+            level=spec.level_of(monitor, window.until.event_time - begins.event_time, whole=window.part is None),
+            threshold=standard.manifest.threshold,
+            settled=settled,
+            volume=volume,
+            past=tuple(watch.store.verdicts_before(window, PAST)),
+        )
+    )
+    return exactly(stored(verdict, settled=settled), volume) | {"volume": volume, "reference": compared}
 
 
 def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta, never: Collection[str] = ()) -> Json:
@@ -76,22 +90,51 @@ def exactly(told: Json, volume: Json) -> Json:
 
 
 def stored(verdict: WindowVerdict, *, settled: bool) -> Json:
-    """A verdict as it is kept and shown: `error` stays empty until labels are due, so that it is never half a truth."""
+    """A verdict as it is kept and shown: `error` stays empty until labels are due, so that it is never half a truth;
+    what the labels of before say is `error_so_far`.
+    """
     told = verdict.model_dump(mode="json")
-    features = {each.pop("feature"): each for each in told["drift"]["features"]}
-    error: dict[str, Any] = {"error": None}
-    if settled:
-        metrics = {name: value for name, value in told["errors"]["metrics"].items() if value is not None}
-        error = {"error": metrics, "error_reference": told["errors"]["reference"]}
-        error["error_reason"] = told["errors"]["reason"]
+    drift, errors = told["drift"], told["errors"]
     return {
         "sampled": verdict.sampled,
-        "features": features,
-        "drifted_share": told["drift"]["drifted_share"],
-        "prediction": told["drift"]["prediction"],
+        "level": drift["level"],
+        "features": {each.pop("feature"): each for each in drift["features"]},
+        "drifted_share": drift["drifted_share"],
+        "prediction": drift["prediction"],
+        "joint": drift["joint"],
+        "texts": {each.pop("field"): each for each in drift["texts"]},
         "quality": told["quality"],
-        **error,
+        "estimate": told["estimate"],
+        "stream": told["stream"],
+        "diagnosis": told["diagnosis"],
+        **(_errors_due(errors) if settled else {"error": None, "error_so_far": _errors_so_far(errors)}),
     }
+
+
+def _errors_due(errors: Json) -> Json:
+    return {
+        "error": _known(errors["metrics"]),
+        "error_intervals": errors["intervals"],
+        "error_reference": errors["reference"],
+        "error_reason": errors["reason"],
+    }
+
+
+def _errors_so_far(errors: Json) -> Json | None:
+    """What the labels that have come say; None where there are too few."""
+    if not _known(errors["metrics"]):
+        return None
+    corrected = errors["corrected"]
+    return {
+        "labelled": errors["labelled"],
+        "metrics": _known(errors["metrics"]),
+        "corrected": None if corrected is None else _known(corrected),
+        "arrived": errors["arrived"],
+    }
+
+
+def _known(metrics: Json) -> Json:
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def read_standard(blobs: BlobStore, digest: str) -> Standard:

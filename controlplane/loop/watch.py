@@ -7,26 +7,18 @@ from typing import Protocol
 
 from bundle.blobs import BlobStore
 from bundle.manifest import Manifest
-from bundle.signature import Signature
 from controlplane.store import Store
 from observability.clock import Clock, SystemClock
+from observability.monitors.case import Case
 from observability.monitors.reference import Reference
-from observability.monitors.verdicts import DriftSettings, WindowVerdict
-from observability.ports import LogStore, Sample
+from observability.monitors.verdicts import WindowVerdict
+from observability.ports import LogStore
 
 
 class Scorer(Protocol):
-    """Scores a window; `observability.monitors.evidently_scores.score_window` is one."""
+    """Judges a window; `observability.monitors.judging.judge` is one."""
 
-    def __call__(
-        self,
-        sample: Sample,
-        reference: Reference,
-        signature: Signature,
-        check: DriftSettings,
-        min_labels: int,
-        threshold: float = 0.5,
-    ) -> WindowVerdict: ...
+    def __call__(self, case: Case) -> WindowVerdict: ...
 
 
 @dataclass(frozen=True)

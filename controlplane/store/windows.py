@@ -16,6 +16,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from controlplane.store.database import Database
 from controlplane.store.reading import table_of
 from controlplane.tables import Json, LateEvents, Model, Observation, ScoredWindow
+from observability.monitors.case import PastVerdict
 from observability.windows import Cursor, Window
 
 LATE: Final = table_of(LateEvents)
@@ -119,6 +120,21 @@ class Windows(Database):
         with self._reading() as session:
             last = session.exec(query.order_by(*newest).limit(1)).first()
         return (Cursor(last[0], last[1]), last[2]) if last else None
+
+    def verdicts_before(self, window: Window, most: int) -> Sequence[PastVerdict]:
+        """What was said of the windows before this one: of the same version, monitor and segment, the newest first."""
+        row = ScoredWindow
+        ends = (col(row.until_time), col(row.until_id))
+        query = select(row).where(
+            row.model == window.model, row.version == window.version, row.monitor == window.monitor,
+            row.segment == window.segment, row.spec_digest == window.spec_digest,
+            or_(ends[0] < window.until.event_time, and_(ends[0] == window.until.event_time, ends[1] < window.until.id)),
+        )  # fmt: skip
+        with self._reading() as session:
+            rows = session.exec(query.order_by(*(end.desc() for end in ends)).limit(most)).all()
+        return [
+            PastVerdict(row.until_time, row.rows, row.labelled, row.error_at is not None, row.verdict) for row in rows
+        ]
 
     def seen_before(self, model_id: str, version: int, instant: datetime) -> datetime | None:
         """The newest event time that the monitor had seen by an instant, while other versions were in production."""

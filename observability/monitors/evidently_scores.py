@@ -34,10 +34,11 @@ from evidently.metrics import (
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
 from bundle.signature import Feature, Signature
+from observability.monitors.case import Case
 from observability.monitors.pooling import ColumnPair, chance_threshold, numeric_pair, paired
 from observability.monitors.reference import Reference
+from observability.monitors.settings import DriftSettings
 from observability.monitors.verdicts import (
-    DriftSettings,
     DriftVerdict,
     ErrorMetrics,
     ErrorVerdict,
@@ -45,26 +46,16 @@ from observability.monitors.verdicts import (
     QualityVerdict,
     WindowVerdict,
 )
-from observability.ports import Sample
 
 #: what a report is known to raise on data that it cannot take
 _REFUSALS: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 _TESTS: Final = frozenset({"ks", "chisquare"})
 
 
-def score_window(
-    sample: Sample,
-    reference: Reference,
-    signature: Signature,
-    check: DriftSettings,
-    min_labels: int,
-    threshold: float = 0.5,
-) -> WindowVerdict:
-    """Everything that can be told of a window; what cannot is None with a reason, and hides nothing else.
-
-    `threshold` is the version's own, above which a score answers 1; the reference's errors need it.
-    """
-    frame = sample.frame.reset_index(drop=True)
+def score_window(case: Case) -> WindowVerdict:
+    """Everything that Evidently can tell of a window; what cannot be told is None with a reason."""
+    frame, reference, check = case.sample.frame.reset_index(drop=True), case.reference, case.settings.drift
+    signature = case.signature
     pairs = {
         feature.name: paired(feature, frame, reference.features, check.top_categories) for feature in signature.features
     }
@@ -72,12 +63,12 @@ def score_window(
         pairs = {name: replace(pair, unseen_share=None, out_of_range_share=None) for name, pair in pairs.items()}
     with _quiet():
         return WindowVerdict(
-            rows=sample.rows,
+            rows=case.sample.rows,
             sampled=len(frame),
-            labelled=sample.labelled,
+            labelled=case.sample.labelled,
             drift=_drift(frame, pairs, reference, signature, check),
             quality=_quality(frame, pairs, signature),
-            errors=_errors(frame, reference, min_labels, threshold),
+            errors=_errors(frame, reference, case.settings.min_labels, case.threshold),
         )
 
 
@@ -101,7 +92,8 @@ def _drift(
 
 def _feature_drift(feature: Feature, pair: ColumnPair, check: DriftSettings, why_not: str | None) -> FeatureDrift:
     numeric = feature.type == "numeric"
-    method = check.numeric_method if numeric else check.categorical_method
+    method: str = check.numeric_method if numeric else check.categorical_method
+    method = ("ks" if numeric else "jensenshannon") if method == "calibrated" else method
     threshold = check.numeric_threshold if numeric else check.categorical_threshold
     score, reason = None, why_not or _why_not(pair, check.min_rows)
     if reason is None:

@@ -84,11 +84,10 @@ class MonitorSettings(Frozen):
 class FalseAlarms(Frozen):
     """The false alarms that a user accepts of a model: the one setting of how sensitive its monitors are.
 
-    The budget is spent in equal parts over time, over the model's monitors, and within a window over whole and segments.
+    The budget is spent in equal parts over time and monitors, and within a window over the whole and its segments.
     """
 
     #: on average, over all features, segments and windows of a model, with nothing the matter
     per_month: FiniteFloat = Field(default=1.0, gt=0, le=1000)
     #: no window is judged at a higher family-wise level than this, however few there are
     highest_level: FiniteFloat = Field(default=0.05, gt=0, le=0.5)
-

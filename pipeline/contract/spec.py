@@ -305,5 +305,9 @@ class ModelSpec(Frozen):
         """SHA-256 over the spec's canonical JSON: two specs that mean the same have the same digest."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
+    def level_of(self, monitor: Monitor, length: timedelta, whole: bool) -> float:
+        """The family-wise level at which a window of this length is judged, the whole one or one of its segments."""
+        return self.false_alarms.highest_level
+
     def monitor(self, name: str) -> Monitor:
         return next(m for m in self.monitors if m.name == name)

@@ -21,9 +21,9 @@ class DriftBetween(Scores):
         super().__init__()
         self.drifted = range(start, stop)
 
-    def __call__(self, sample, *others, **options):
-        verdict = super().__call__(sample, *others, **options)
-        share = 0.9 if int(max(sample.frame["id"])[1:]) in self.drifted else 0.0
+    def __call__(self, case):
+        verdict = super().__call__(case)
+        share = 0.9 if int(max(case.sample.frame["id"])[1:]) in self.drifted else 0.0
         return verdict.model_copy(update={"drift": verdict.drift.model_copy(update={"drifted_share": share})})
 
 

@@ -305,7 +305,7 @@ def test_the_drift_of_each_feature_is_an_event_of_its_own_at_the_windows_end(wat
     ]  # fmt: skip
     assert {each.event_time for each in told} == {START + timedelta(hours=1)}
     assert told[-1].body | {"window": "w"} == {
-        "window": "w", "version": 1, "monitor": "hourly", "segment": "", "feature": "followers", "method": "ks",
+        "window": "w", "version": 1, "monitor": "hourly", "segment": "", "feature": "followers", "method": "calibrated",
         "score": 0.0, "threshold": 0.001, "drifted": True, "missing_share": 0.0, "reference_missing_share": 0.0,
         "unseen_share": None, "reason": None, "revision": 1, "rows": 1, "sampled": 1,
         "after": START.isoformat(), "until": (START + timedelta(hours=1)).isoformat(),
@@ -364,9 +364,9 @@ def test_a_window_that_is_scored_again_is_no_new_cause(watched):
 
 @contextmanager
 def evidently(world):
-    """Scored by Evidently in truth."""
-    from observability.monitors.evidently_scores import score_window
+    """Judged in truth."""
+    from observability.monitors.judging import judge
 
-    stand_in, world.scores = world.scores, score_window
+    stand_in, world.scores = world.scores, judge
     yield
     world.scores = stand_in

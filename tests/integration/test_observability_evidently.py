@@ -11,9 +11,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bundle.signature import Feature, RawField, Signature
+from observability.monitors.case import Case
 from observability.monitors.evidently_scores import error_metrics, score_window
 from observability.monitors.reference import Reference
-from observability.monitors.verdicts import DriftSettings, WindowVerdict
+from observability.monitors.settings import DriftSettings, MonitorSettings
+from observability.monitors.verdicts import WindowVerdict
 from observability.ports import Sample
 
 NUMERIC = [f"n{i}" for i in range(8)]
@@ -48,7 +50,9 @@ def reference(size: int = 5_000, frame: pd.DataFrame | None = None) -> Reference
 
 def verdict(frame: pd.DataFrame, against: Reference | None = None, **check) -> WindowVerdict:
     sample = Sample(frame, rows=len(frame), labelled=int(frame["label"].notna().sum()))
-    return score_window(sample, against or reference(), SIGNATURE, DriftSettings(**check), min_labels=100)
+    return score_window(
+        Case("w-1", sample, against or reference(), SIGNATURE, MonitorSettings(drift=DriftSettings(**check)))
+    )
 
 
 def feature(of: WindowVerdict, name: str):
