@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class Case:
     threshold: float = 0.5
     #: whether labels are due
     settled: bool = False
+    #: the instant of the look, in event time: no label from after it is in the sample; None where it is not known
+    as_of: datetime | None = None
+    #: how long after the event its truth is known; None where nothing is said of it
+    horizon: timedelta | None = None
     #: exact facts of the whole window: rows, missing_share, latency_ms, predictions_per_minute
     volume: Mapping[str, Any] = field(default_factory=dict)
     #: newest first, at most PAST

@@ -152,6 +152,15 @@ class ErrorMetrics(Frozen):
     bias: float | None = None
 
 
+class LabelsSeen(Frozen):
+    """Which labels a look at a window found in its sample."""
+
+    #: class to the labels of it
+    by_class: Mapping[str, int]
+    #: mean seconds from a prediction to the look; None where the instant of the look is not known
+    age: float | None = None
+
+
 class ErrorVerdict(Frozen):
     """The window's errors beside those on the version's own out-of-time rows."""
 
@@ -166,6 +175,12 @@ class ErrorVerdict(Frozen):
     corrected: ErrorMetrics | None = None
     #: share of the labels of each class that has come, as the correction takes it
     arrived: Mapping[str, float] = Field(default_factory=dict)
+    #: corrected metric to its interval, which allows for how well the shares that have come are known
+    corrected_intervals: Mapping[str, Interval] = Field(default_factory=dict)
+    #: why nothing is corrected
+    corrected_reason: str | None = None
+    #: which labels it was measured on: what later windows learn from about the delay
+    seen: LabelsSeen | None = None
 
 
 class StreamVerdict(Frozen):
