@@ -31,13 +31,13 @@ class ColumnPair:
 
 def paired(feature: Feature, current: pd.DataFrame, reference: pd.DataFrame, top: int) -> ColumnPair:
     """The feature's two columns; a column that a frame lacks is missing in every row."""
-    now, then = _column(current, feature.name), _column(reference, feature.name)
+    now, then = column(current, feature.name), column(reference, feature.name)
     return numeric_pair(now, then) if feature.type == "numeric" else categorical_pair(now, then, top)
 
 
 def numeric_pair(current: pd.Series, reference: pd.Series) -> ColumnPair:
     """Numbers as float32 on both sides: the model saw those, and an event may hold a shorter decimal."""
-    now, then = _numbers(current), _numbers(reference)
+    now, then = numbers(current), numbers(reference)
     present, known = now[~np.isnan(now)], then[~np.isnan(then)]
     outside = None
     if len(present) and len(known):
@@ -58,10 +58,8 @@ def categorical_pair(current: pd.Series, reference: pd.Series, top: int) -> Colu
     replaced, so that text from data reaches no third-party code.
     """
     now, then = _texts(current), _texts(reference)
-    shares = (
-        now[now != ""].value_counts(normalize=True).add(then[then != ""].value_counts(normalize=True), fill_value=0)
-    )
-    ranked = sorted(shares.items(), key=lambda item: (-item[1], str(item[0])))
+    both = pd.concat([now, then])
+    ranked = sorted(both[both != ""].value_counts().items(), key=lambda item: (-item[1], str(item[0])))
     names = {"": "missing"} | {category: f"category {place}" for place, (category, _) in enumerate(ranked[:top])}
     known = set(then.unique())
     unseen = float((~now.isin(known) & (now != "")).mean()) if len(now) else 0.0
@@ -94,14 +92,16 @@ def chance_threshold(method: str, pair: ColumnPair) -> float:
     return quantile if method == "psi" else float(np.sqrt(quantile / 8))
 
 
-def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """The frame's column; one that it lacks is missing in every row."""
     return frame[name] if name in frame else pd.Series([None] * len(frame), dtype=object)
 
 
-def _numbers(column: pd.Series) -> npt.NDArray[np.float32]:
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+def numbers(values: pd.Series) -> npt.NDArray[np.float32]:
+    """Numbers as the model sees them; NaN for what is none, or beyond float32."""
+    wide = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32)
+        narrow = wide.astype(np.float32)
     return np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
 
 
