@@ -13,21 +13,23 @@ from observability.spool.writer import SpoolFull, SpoolWriter
 from observability.telemetry.requests import REQUEST_ID
 from serving.errors import Refused
 from serving.poller import Poller
-from serving.reporting import Answered, label_lines, prediction_lines, spool_predictions
+from serving.reporting import Answered, label_lines
 from serving.requests import read_labels, read_object, read_rows
 from serving.scoring import Scoring
 from serving.slots import Rival, Slot
+from serving.spooling import Spooling
 
 
 class Answering:
     """What the routes do. Scoring takes a fraction of a millisecond, so it is done where the request is."""
 
     def __init__(self, poller: Poller, spool: SpoolWriter, privacy_key: bytes, clock: Clock) -> None:
-        #: predictions and labels by model, since the start
-        self.predicted: Counter[str] = Counter()
-        self.labelled: Counter[str] = Counter()
         self._poller = poller
         self._spool = spool
+        self._spooling = Spooling(spool)
+        #: predictions and labels by model, since the start
+        self.predicted = self._spooling.predicted
+        self.labelled: Counter[str] = Counter()
         self._scoring = Scoring(privacy_key)
         self._clock = clock
 
@@ -35,7 +37,7 @@ class Answering:
         """Raises Refused unless the token may ask."""
         self._poller.access.check(authorization, self._clock.now())
 
-    def predict(self, model: str, body: bytes) -> dict[str, Any]:
+    async def predict(self, model: str, body: bytes) -> dict[str, Any]:
         """Answer the rows with the version in service, and remember what was answered before saying it."""
         started = time.perf_counter()
         now = self._clock.now()
@@ -44,9 +46,7 @@ class Answering:
         ids = [new_id() for _ in rows]
         verdict = self._scoring.score(slot, rows, ids[0])
         latency_ms = (time.perf_counter() - started) * 1000
-        batch = Answered(model, verdict, event_times, now, latency_ms, REQUEST_ID.get())
-        spool_predictions(self._spool, prediction_lines(batch, ids))
-        self.predicted[model] += len(ids)
+        await self._spooling.remember(Answered(model, verdict, event_times, now, latency_ms, REQUEST_ID.get()), ids)
         given = verdict.given
         return {
             "model": model,

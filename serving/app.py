@@ -78,7 +78,7 @@ class Application:
         return self._answering
 
     async def predict(self, request: Request) -> Response:
-        return _json(self.answering.predict(_model(request), await request.body()))
+        return _json(await self.answering.predict(_model(request), await request.body()))
 
     async def labels(self, request: Request) -> Response:
         return _json(await self.answering.label(_model(request), await request.body()))

@@ -7,9 +7,8 @@ proves that every line is an event of the schema.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -20,8 +19,7 @@ from serving.requests import Truth
 from serving.scoring import Verdict
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """A request's predictions, column by column, with what the rival said of the same rows."""
 
     model: str

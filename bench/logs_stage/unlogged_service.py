@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import serving.answering as answering
+import serving.spooling as spooling
 
 for name in ("prediction_lines", "spool_predictions"):
-    assert hasattr(answering, name), f"serving.answering has no {name}: the bench would compare serving with itself"
-answering.prediction_lines = lambda *_: []
-answering.spool_predictions = lambda *_: 0
+    assert hasattr(spooling, name), f"serving.spooling has no {name}: the bench would compare serving with itself"
+spooling.prediction_lines = lambda *_: []
+spooling.spool_predictions = lambda *_: 0
 
 from serving.service import DriftgateService  # noqa: E402 - after the event log was taken out
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def test_every_prediction_line_parses_to_what_was_answered(
 def test_a_line_says_what_the_rival_said_or_that_it_could_not(loaded: Loaded) -> None:
     given, other = (scored(loaded, [{}, {}], {"n": np.ones(2, np.float32)}, s) for s in ([0.1, 0.2], [0.3, 0.4]))
     answered = Verdict(given, "canary", 2, other)
-    lines = prediction_lines(replace(_said(answered), request_id="a-request"), ["a", "b"])
+    lines = prediction_lines(_said(answered)._replace(request_id="a-request"), ["a", "b"])
     events = [parse(line) for line in lines]
     assert [document(line) for line in lines] == [document(line_of(event)) for event in events]
     assert {event.request_id for event in events} == {"a-request"}
