@@ -213,6 +213,10 @@ class EstimatedError(Frozen):
     method: Literal["cbpe", "weighted"] | None = None
     #: why it cannot be told, such as a past in which estimates missed the truth
     reason: str | None = None
+    #: what the scores promise, told or withdrawn, and its standard error by the reference alone: the estimates' past is
+    #: judged by these
+    expected: float | None = None
+    standard_error: float | None = None
 
 
 Cause = Literal["stable", "bug", "harmless", "harmful", "concept", "season", "unknown"]
