@@ -21,7 +21,8 @@ from bundle.columns import Columns
 from bundle.manifest import FEATURES, GOLDEN, MODEL, REFERENCE, Manifest
 from bundle.scorer import Scorer
 from bundle.signature import Signature
-from observability.monitors.reference import FEATURES_PART, SCORES_PART
+from observability.monitors.drift.history import SCORE, encoded, history_of
+from observability.monitors.reference import FEATURES_PART, HISTORY_KEY, SCORE_HISTORY_KEY, SCORES_PART
 from pipeline.contract.training import SLICE_PREFIX
 from pipeline.dataset import Rows
 from pipeline.engines.base import Scores
@@ -76,10 +77,18 @@ def _spread(start: int, end: int, count: int) -> list[int]:
 
 
 def reference_table(signature: Signature, train: Rows, holdout: Rows, scores: Scores) -> bytes:
-    """Parquet: features of training rows (part features); scores and labels of held-out rows (part scores)."""
+    """Parquet: features of training rows (part features); scores and labels of held-out rows (part scores).
+
+    Beside them how much each column varies between spans of the rows, all of them and not only those that are kept.
+    """
     trained = _part(signature, train, FEATURES_PART, np.full(len(train), np.nan), np.full(len(train), np.nan))
     scored = _part(signature, holdout, SCORES_PART, scores, holdout.labels.astype(np.float64))
-    return _parquet(pd.concat([trained, scored], ignore_index=True))
+    features = pd.DataFrame({name: train.features[name] for name in signature.feature_names})
+    beside = {
+        HISTORY_KEY: encoded(history_of(features, signature.features, train.event_times)),
+        SCORE_HISTORY_KEY: encoded(history_of(pd.DataFrame({SCORE.name: scores}), [SCORE], holdout.event_times)),
+    }
+    return _parquet(pd.concat([trained, scored], ignore_index=True), beside)
 
 
 def _part(signature: Signature, rows: Rows, part: str, scores: Scores, labels: Scores) -> pd.DataFrame:
@@ -114,9 +123,10 @@ def _row_ms(scorer: Scorer, row: Columns) -> float:
     return (time.perf_counter_ns() - began) / 1e6
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _parquet(frame: pd.DataFrame, beside: Mapping[bytes, bytes] | None = None) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **(beside or {})}), buffer)
     return buffer.getvalue()
 
 

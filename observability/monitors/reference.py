@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -12,12 +13,19 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
+from observability.monitors.drift.history import History
 from observability.windows import Segment
 
 #: values of the column `part`: training rows with their features; out-of-time rows with score and label
 FEATURES_PART: Final = "features"
 SCORES_PART: Final = "scores"
+#: under which keys the file keeps what the training rows' past says of the features, and that of the others of scores
+HISTORY_KEY: Final = b"driftgate.overdispersion"
+SCORE_HISTORY_KEY: Final = b"driftgate.overdispersion.score"
+#: a window's rows, where nobody says how many they are
+USUAL_ROWS: Final = 2_000
 #: a reference of fewer rows says nothing: that of a test's chance is as large as what it should find
 LEAST_ROWS: Final = 30
 
@@ -40,6 +48,9 @@ class Reference:
     usual: npt.NDArray[np.float64] | None = None
     #: by column, how much more it varies between spans of the past than chance explains (drift.history); 1 is left out
     overdispersion: Mapping[str, float] = field(default_factory=dict)
+    #: what that follows from, for windows of every size and length: the past of the features, and of the scores
+    history: History = field(default_factory=History)
+    score_history: History = field(default_factory=History)
     #: why nothing can be compared with it
     reason: str | None = None
 
@@ -51,7 +62,8 @@ class Reference:
     def read(cls, data: bytes) -> Reference:
         """The reference in a version's reference.parquet. Raises ReferenceUnreadable."""
         try:
-            frame = pq.read_table(io.BytesIO(data)).to_pandas()
+            table = pq.read_table(io.BytesIO(data))
+            frame = table.to_pandas()
         except pa.ArrowException as error:
             raise ReferenceUnreadable(f"the reference is not a Parquet file: {error}") from error
         if lacking := {"part", "score", "label"} - set(frame.columns):
@@ -62,7 +74,15 @@ class Reference:
             scores=scored["score"].to_numpy(np.float64),
             labels=scored["label"].to_numpy(np.float64),
             scored=_features(scored),
-        )
+            history=_history(table, HISTORY_KEY),
+            score_history=_history(table, SCORE_HISTORY_KEY),
+        ).beside(USUAL_ROWS)
+
+    def beside(self, rows: int, length: timedelta | None = None) -> Reference:
+        """With the over-dispersion that a window of so many rows, from so long a time, has to allow for."""
+        features = self.history.overdispersion(rows, len(self.features), length)
+        scores = self.score_history.overdispersion(rows, len(self.usual_scores), length)
+        return replace(self, overdispersion={**features, **scores})
 
     def of(self, segment: Segment) -> Reference:
         """The rows of one segment only; without features of the scored rows none of those is known to be of it."""
@@ -78,7 +98,10 @@ class Reference:
         )
 
     def served(self, features: pd.DataFrame, usual: npt.NDArray[np.float64]) -> Reference:
-        """The same errors, beside features and scores of the past that was served."""
+        """The same errors, beside features and scores of the past that was served.
+
+        What is known of the training rows' past still holds: it is how this traffic varies from span to span.
+        """
         return replace(self, features=features, usual=usual)
 
     def judged(self) -> Reference:
@@ -87,6 +110,17 @@ class Reference:
         if rows >= LEAST_ROWS:
             return self
         return replace(self, reason=f"cannot tell: the reference has {rows} rows, {LEAST_ROWS} are needed")
+
+
+def _history(table: pa.Table, key: bytes) -> History:
+    """Nothing in a file that was written before there was any."""
+    kept = (table.schema.metadata or {}).get(key)
+    if kept is None:
+        return History()
+    try:
+        return History.model_validate_json(kept)
+    except ValidationError as error:
+        raise ReferenceUnreadable(f"the history in the reference cannot be read: {error}") from error
 
 
 def _features(rows: pd.DataFrame) -> pd.DataFrame:
