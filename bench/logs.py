@@ -3,7 +3,7 @@
 `python -m bench.logs [--short | --full] [--url URL]`: events a second from the spool to Elasticsearch by the shipper
 against the client's own `parallel_bulk` of the same documents; requests a second of serving with its event log against
 without; the latency of predictions while Elasticsearch is away against before. Each pair is measured one after the
-other, again and again; the figures are medians of the pairs' quotients.
+other, again and again; the figures are medians of the pairs' quotients. What is finished is told on stderr.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ CALLERS: Final = (1, 32)
 PER_SECOND: Final = 200
 PREDICT: Final = f"/v1/models/{MODEL_ID}/predict"
 BODY: Final = json.dumps({"rows": [flight(random.Random(1))]}).encode()
+_BEGUN: Final = time.monotonic()
 _ROOT: Final = Path(__file__).parents[1]
 _QUIET: Final = {f"OBSERVABILITY_METRICS_{name}_PORT": "0" for name in ("CONTROL", "MONITOR", "SHIPPER", "SERVING")}
 Json = dict[str, Any]
@@ -58,9 +59,15 @@ class Size:
 
 SIZES: Final[Mapping[str, Size]] = {
     "short": Size(documents=30_000, pairs=2, load_pairs=2, load_seconds=1.5, outage_pairs=3, outage_seconds=3),
-    "default": Size(documents=60_000, pairs=5, load_pairs=7, load_seconds=3, outage_pairs=20, outage_seconds=5),
+    "default": Size(documents=40_000, pairs=5, load_pairs=9, load_seconds=1.5, outage_pairs=20, outage_seconds=4),
     "full": Size(documents=200_000, pairs=7, load_pairs=15, load_seconds=5, outage_pairs=20, outage_seconds=15),
 }
+
+
+def tell(done: str) -> None:
+    """A line on stderr for a part that is finished."""
+    sys.stderr.write(f"{done} ({time.monotonic() - _BEGUN:.0f} s)\n")
+    sys.stderr.flush()
 
 
 def asked(module: str, *arguments: object, body: bytes = b"") -> Json:
@@ -87,6 +94,9 @@ def shipping(url: str, folder: Path, size: Size) -> Json:
             size_of_one = told["bytes"]
             if number:  # the first pair warms the server up
                 rates[who].append(told["per_second"])
+        if number:
+            ours, bare = rates["shipper"][-1], rates["parallel_bulk"][-1]
+            tell(f"shipping, pair {number} of {size.pairs}: {ours:.0f} and {bare:.0f} documents a second")
     quotients = [ours / bare for ours, bare in zip(rates["shipper"], rates["parallel_bulk"], strict=True)]
     return {
         "shipped_over_parallel_bulk": round(statistics.median(quotients), 3),
@@ -97,7 +107,7 @@ def shipping(url: str, folder: Path, size: Size) -> Json:
 
 
 class Unlogged(ServingProcess):
-    """Serving as it is, without an event log."""
+    """Serving as it is, without an event log: requests are answered together as they are with one."""
 
     module = "bench.logs_stage.unlogged"
 
@@ -121,7 +131,9 @@ def logging_cost(folder: Path, control: ControlStandIn, size: Size) -> Json:
             for number in range(size.load_pairs + 1):
                 first, second = (on, off) if number % 2 else (off, on)
                 rates = {process: rps(process, callers, size.load_seconds) for process in (first, second)}
-                quotients += [rates[on] / rates[off]] if number else []
+                if number:
+                    quotients.append(rates[on] / rates[off])
+                    tell(f"serving, {callers} callers, pair {number} of {size.load_pairs}: {quotients[-1]:.3f}")
             figures[f"rps_logging_on_over_off_{callers}"] = round(statistics.median(quotients), 3)
         assert on.spooled() and not off.spooled(), "one must log, and the other must not"
     return {"rps_logging_on_over_off": min(figures.values()), **figures}
@@ -178,6 +190,7 @@ def outages(folder: Path, control: ControlStandIn, url: str, size: Size) -> Json
             assert ledger(spool).waiting, "the store was away, and yet nothing waits"
             proxy.up()
             measured.append((before, during))
+            tell(f"outage {number + 1} of {size.outage_pairs}: p99 {before:.2f} ms before, {during:.2f} ms during")
             if number + 1 == size.outage_pairs:
                 break
         begun = time.monotonic()
@@ -224,18 +237,19 @@ def main() -> int:
     parser.add_argument("--url", help="an Elasticsearch to use; else one is started")
     wanted = parser.parse_args()
     size = SIZES[wanted.size]
-    begun = time.monotonic()
     os.environ.update(_QUIET)
     with tempfile.TemporaryDirectory(prefix="bench-logs-") as name, ExitStack() as stack:
         folder = Path(name)
         blobs = BlobStore(folder / "blobs")
         control = stack.enter_context(control_plane(blobs))
         control.want("production", 1, make_flights(blobs), MODEL_ID)
+        tell("a model is trained")
         figures = logging_cost(folder, control, size)  # before Elasticsearch takes its share of the machine
         url = stack.enter_context(elasticsearch(wanted.url))
+        tell("Elasticsearch answers")
         figures |= shipping(url, folder, size)
         figures |= outages(folder, control, url, size)
-    figures["seconds"] = round(time.monotonic() - begun)
+    figures["seconds"] = round(time.monotonic() - _BEGUN)
     return show("logs", figures, claims(figures))
 
 

@@ -1,4 +1,8 @@
-"""The service as it is, but for the event log: predictions leave no line."""
+"""The service as it is, but for the event log: predictions leave no line.
+
+Requests still wait for the end of the turn of the event loop. To answer many of them together makes each cheaper, and
+that would be no merit of the event log.
+"""
 
 from __future__ import annotations
 
