@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 FieldType = Literal["string", "integer", "number", "boolean"]
 FeatureType = Literal["numeric", "categorical"]
 Privacy = Literal["keep", "mask", "hash"]
-Task = Literal["binary"]
+#: binary: the score is the probability of class 1; regression: it is the predicted number
+Task = Literal["binary", "regression"]
 
 _MODEL_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})/[a-z0-9](?:[a-z0-9-]{0,62})")
 #: names of the columns that stand beside the raw fields in RAW, and beside the features in samples and references
