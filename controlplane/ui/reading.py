@@ -16,7 +16,7 @@ from controlplane.ui import words
 from controlplane.ui.charts import Interval
 from controlplane.ui.timeline import Level, Reign
 from controlplane.ui.verdicts import Verdict, read_verdict
-from pipeline.contract.rulespec import HIGHER_IS_BETTER, DriftRule, MetricRule
+from pipeline.contract.rulespec import HIGHER_IS_BETTER, METRICS_OF, DriftRule, MetricRule
 from pipeline.contract.spec import ModelSpec
 
 Tone: TypeAlias = Literal["ok", "warn", "bad", "busy", "idle"]
@@ -88,13 +88,16 @@ def bounds_of(spec: ModelSpec, monitor: str, segment: str = "") -> Bounds:
 
 def watched_metric(spec: ModelSpec, monitor: str, segment: str = "") -> str:
     """The error metric that a monitor's page shows: that of its rule, else that of the gate."""
-    return bounds_of(spec, monitor, segment).metric or spec.gate.metric
+    usual = spec.gate.metric if spec.task == "binary" else METRICS_OF[spec.task][0]
+    return bounds_of(spec, monitor, segment).metric or usual
 
 
 def better(metric: str, value: float | None, than: float | None) -> bool | None:
     """Whether a value of a metric is better than another; None where one of them is not known."""
     if value is None or than is None:
         return None
+    if metric == "bias":
+        return abs(value) < abs(than)
     higher: Mapping[str, bool] = {str(name): more for name, more in HIGHER_IS_BETTER.items()}
     return value > than if higher.get(metric, False) else value < than
 

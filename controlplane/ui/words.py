@@ -14,6 +14,9 @@ METRICS: Final[Mapping[str, str]] = {
     "error": "error rate",
     "brier": "Brier score",
     "calibration_error": "calibration error",
+    "cost": "cost of a prediction",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
 }
 TRIGGERS: Final[Mapping[str, str]] = {
     "data": "data",

@@ -8,13 +8,13 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from bundle.signature import ColumnName, Frozen
 from observability.durations import Duration
-from pipeline.contract.rulespec import ErrorMetric
+from pipeline.contract.rulespec import GateMetric
 
 
 class NoWorse(Frozen):
     """A metric on which the challenger need not be better, but must not be worse than by a margin."""
 
-    metric: ErrorMetric
+    metric: GateMetric
     #: the lower confidence bound of the improvement must be above minus this
     margin: FiniteFloat = Field(ge=0)
 
@@ -25,7 +25,7 @@ class SliceCheck(Frozen):
     #: a categorical feature
     feature: ColumnName
     #: the gate's own metric where none is given
-    metric: ErrorMetric | None = None
+    metric: GateMetric | None = None
     #: the upper confidence bound of the improvement must not be below minus this: shown to be worse, it fails
     margin: FiniteFloat = Field(default=0.02, ge=0)
     #: values with fewer rows are not judged
@@ -38,7 +38,7 @@ class Gate(Frozen):
     """What a challenger must show before it replaces the champion, on labelled rows that neither has learned from."""
 
     #: what is compared
-    metric: ErrorMetric = "roc_auc"
+    metric: GateMetric = "roc_auc"
     #: the lower confidence bound of the improvement must be above this
     margin: FiniteFloat = 0.0
     #: of the lower bound, one-sided
@@ -88,7 +88,7 @@ class Guards(Frozen):
     #: 99th percentile of its milliseconds for a request, as a multiple of the champion's, at most
     latency_ratio: FiniteFloat | None = Field(default=None, gt=0)
     #: shown to be worse than the champion on this metric, it goes; None looks at no metric
-    metric: ErrorMetric | None = None
+    metric: GateMetric | None = None
     #: by more than this
     margin: FiniteFloat = Field(default=0.0, ge=0)
     #: of the bound, one-sided

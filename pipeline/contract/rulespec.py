@@ -9,14 +9,24 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
 
-from bundle.signature import ColumnName, Frozen
+from bundle.signature import ColumnName, Frozen, Task
 from observability.durations import Duration
 
-ErrorMetric = Literal["roc_auc", "pr_auc", "log_loss", "error", "brier"]
-#: whether more is better
+#: what two versions are compared by before one replaces the other
+GateMetric = Literal["roc_auc", "pr_auc", "log_loss", "error", "brier"]
+#: what is measured of windows: cost by the monitor's cost matrix; mae, rmse and bias of a regression
+ErrorMetric = Literal[
+    "roc_auc", "pr_auc", "log_loss", "error", "brier", "calibration_error", "cost", "mae", "rmse", "bias"
+]  # fmt: skip
+#: whether more is better; a bias is best at 0
 HIGHER_IS_BETTER: dict[ErrorMetric, bool] = {
-    "roc_auc": True, "pr_auc": True, "log_loss": False, "error": False, "brier": False,
+    "roc_auc": True, "pr_auc": True, "log_loss": False, "error": False, "brier": False, "calibration_error": False,
+    "cost": False, "mae": False, "rmse": False,
 }  # fmt: skip
+METRICS_OF: dict[Task, tuple[ErrorMetric, ...]] = {
+    "binary": ("roc_auc", "pr_auc", "log_loss", "error", "brier", "calibration_error", "cost"),
+    "regression": ("mae", "rmse", "bias"),
+}
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")

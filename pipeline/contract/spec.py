@@ -22,7 +22,7 @@ from observability.monitors.settings import (
 )
 from observability.windows import CountWindows, Segment, SlidingWindows, WindowSpec
 from pipeline.contract.promotionspec import Gate, RolloutPlan
-from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
+from pipeline.contract.rulespec import METRICS_OF, Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
 
 Engine = Literal["spark", "sklearn"]
 
@@ -210,7 +210,7 @@ class ModelSpec(Frozen):
 
     #: namespace/slug, such as default/tweets
     model: ModelId
-    #: what kind of answer: binary is the probability of class 1
+    #: what kind of answer: binary is the probability of class 1, regression a number
     task: Task
     #: one sentence for people
     description: str = ""
@@ -284,6 +284,18 @@ class ModelSpec(Frozen):
             if rule.segment not in declared:
                 known = f"it has {', '.join(declared)}" if declared else "it has none"
                 raise ValueError(f"rule {rule.name}: {rule.monitor} has no segment {rule.segment!r}: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_of_the_task(self) -> ModelSpec:
+        if self.task == "regression" and self.entry is not None:
+            raise ValueError(
+                "task: a regression model can be watched, it is not trained or served here yet, and entry says how to"
+            )
+        for rule in self.rules:
+            known = METRICS_OF[self.task]
+            if isinstance(rule, MetricRule) and rule.metric not in known:
+                raise ValueError(f"rule {rule.name}: a {self.task} model has no {rule.metric}: it has {', '.join(known)}")
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from controlplane.promotion.gate.metrics import METRICS, Floats
 from pipeline.contract.promotionspec import Gate
-from pipeline.contract.rulespec import HIGHER_IS_BETTER, ErrorMetric
+from pipeline.contract.rulespec import HIGHER_IS_BETTER, GateMetric
 
 #: weights held in memory at once
 CELLS: Final = 2_000_000
@@ -63,7 +63,7 @@ def measure(gate: Gate, rows: GateRows, run_key: str) -> Improvement | None:
 
 
 def improvement(
-    metric_name: ErrorMetric, rows: GateRows, confidence: float, resamples: int, seed: str
+    metric_name: GateMetric, rows: GateRows, confidence: float, resamples: int, seed: str
 ) -> Improvement | None:
     """The improvement and its bounds; None where the metric is undefined on the rows or on most draws.
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contract.rulespec import ErrorMetric
+from pipeline.contract.rulespec import GateMetric
 
 Floats = npt.NDArray[np.float64]
 #: (draws x rows) weights, labels, scores -> the metric on each draw
@@ -82,7 +82,7 @@ def _brier(labels: Floats, scores: Floats) -> Floats:
     return loss
 
 
-METRICS: Final[dict[ErrorMetric, WeightedMetric]] = {
+METRICS: Final[dict[GateMetric, WeightedMetric]] = {
     "roc_auc": weighted_roc_auc,
     "pr_auc": weighted_pr_auc,
     "log_loss": _mean_of(_log_loss),
