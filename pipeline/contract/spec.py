@@ -292,10 +292,11 @@ class ModelSpec(Frozen):
             raise ValueError(
                 "task: a regression model can be watched, it is not trained or served here yet, and entry says how to"
             )
+        known = METRICS_OF[self.task]
         for rule in self.rules:
-            known = METRICS_OF[self.task]
             if isinstance(rule, MetricRule) and rule.metric not in known:
-                raise ValueError(f"rule {rule.name}: a {self.task} model has no {rule.metric}: it has {', '.join(known)}")
+                told = f"a {self.task} model has no {rule.metric}: it has {', '.join(known)}"
+                raise ValueError(f"rule {rule.name}: {told}")
         return self
 
     @model_validator(mode="after")
