@@ -1,0 +1,48 @@
+"""Columns that only tell when a row was: that a week holds one month is no fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from observability.monitors.triage.columns import Column, Columns
+
+#: part of a time to its cycle and to its least and greatest value
+_PARTS: Final[Mapping[str, tuple[timedelta, int, int]]] = {
+    "hour": (timedelta(days=1), 0, 24),
+    "dayofweek": (timedelta(days=7), 0, 7),
+    "day": (timedelta(days=31), 1, 31),
+    "dayofyear": (timedelta(days=366), 1, 366),
+    "month": (timedelta(days=366), 1, 12),
+    "quarter": (timedelta(days=366), 1, 4),
+    "year": (timedelta(days=365_000), 1, 9999),
+}
+#: of the rows: the others may be off by a time zone
+_AGREE: Final = 0.8
+#: a window of fewer cycles does not hold each value as often as it comes
+_CYCLES: Final = 3
+
+
+def follows_the_calendar(column: Column, columns: Columns) -> bool:
+    """Whether the column is a part of the row's own time, of which the window holds too few cycles to judge it."""
+    times = columns.times
+    known = times.notna().to_numpy() if len(times) == len(column.now) else np.zeros(len(column.now), dtype=bool)
+    if not known.any():
+        return False
+    spanned = times.max() - times.min()
+    now = pd.to_numeric(pd.Series(column.now), errors="coerce").to_numpy(np.float64)
+    then = pd.to_numeric(pd.Series(column.then), errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(then).any():
+        return False
+    least, greatest = np.nanmin(then), np.nanmax(then)
+    for part, (cycle, low, high) in _PARTS.items():
+        if spanned >= _CYCLES * cycle or least < low or greatest > high:
+            continue
+        told = getattr(times.dt, part).to_numpy(np.float64)
+        if max(float(np.mean(np.floor(now[known]) == told[known] + first)) for first in (0, 1)) >= _AGREE:
+            return True
+    return False

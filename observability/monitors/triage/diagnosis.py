@@ -1,0 +1,134 @@
+"""What kind of change a window shows: a bug of the pipeline if one explains it, else what errors make of the drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from observability.monitors.case import Case
+from observability.monitors.triage.columns import Columns
+from observability.monitors.triage.encoding import find_encoding
+from observability.monitors.triage.harm import Harm, harm_of
+from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.nulls import find_nulls
+from observability.monitors.triage.ranking import rank
+from observability.monitors.triage.replays import find_replays
+from observability.monitors.triage.schemas import find_schema_trouble
+from observability.monitors.triage.seasons import blamed, effects, same_season
+from observability.monitors.triage.stale import find_stale
+from observability.monitors.triage.swaps import find_swaps
+from observability.monitors.triage.truncation import find_truncation
+from observability.monitors.triage.units import find_units
+from observability.monitors.triage.volume import volume_departure
+from observability.monitors.triage.zones import find_zones
+from observability.monitors.verdicts import Cause, Diagnosis, DriftVerdict, Ranked, WindowVerdict
+
+#: a column that was as far from the reference, up to this share, in the window before has not broken now
+_SUDDEN: Final = 0.6
+#: bugs within this share of the best one's gain are told beside it
+_AS_GOOD: Final = 0.3
+
+
+def diagnose(case: Case, verdict: WindowVerdict) -> Diagnosis:
+    """The cause that explains the window best. A bug goes first: what it does to errors says nothing of the model."""
+    columns = Columns.of(case)
+    harm = harm_of(case, verdict)
+    ranked = rank(case, columns, verdict.drift)
+    bugs = find_bugs(case, verdict, columns)
+    if bugs:
+        return _bug(bugs, ranked=ranked)
+    cause, said = _cause(case, verdict, harm)
+    if cause in ("stable", "harmless") and (departure := volume_departure(case)) is not None and departure.fell:
+        said = f"{departure.said}: a part of the feed is gone, and what came is as it was"
+        return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said), ranked=ranked)
+    return Diagnosis(cause=cause, explanation=_sentence(said, *harm.said), ranked=ranked)
+
+
+def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypothesis]:
+    """Every bug that would explain what is seen and came suddenly, the best explanation first."""
+    if case.reference.reason is not None or not len(case.sample.frame):
+        return []
+    found = (each for each in _hypotheses(case, columns) if _is_sudden(case, verdict, each))
+    return sorted(found, key=lambda each: -each.gain)
+
+
+def _hypotheses(case: Case, columns: Columns) -> Iterator[Hypothesis]:
+    for find in (find_units, find_swaps, find_nulls, find_stale, find_truncation, find_encoding, find_zones):
+        yield from find(columns)
+    yield from find_replays(case)
+    yield from find_schema_trouble(case)
+
+
+def _is_sudden(case: Case, verdict: WindowVerdict, hypothesis: Hypothesis) -> bool:
+    """Whether the window before was not as far off already, unless the same columns were broken then."""
+    if not hypothesis.columns or not case.past:
+        return True
+    newest = max(case.past, key=lambda past: past.until)
+    before = blamed(newest)
+    if before is not None and (not before or set(before) & set(hypothesis.columns)):
+        return True
+    then, now = effects(newest), {each.feature: each.effect or 0.0 for each in verdict.drift.features}
+    return any(name not in then or then[name] < _SUDDEN * now.get(name, 0.0) for name in hypothesis.columns)
+
+
+def _bug(bugs: list[Hypothesis], ranked: tuple[Ranked, ...]) -> Diagnosis:
+    """The best explanation, with every column that is broken in the same way beside it."""
+    best = bugs[0]
+    alike = [each for each in bugs if each.bug == best.bug and each.gain >= _AS_GOOD * best.gain]
+    told, columns = [best], list(best.columns)
+    for each in alike:
+        if best.bug != "truncated" and not set(each.columns) & set(columns):
+            told.append(each)
+            columns += each.columns
+    said = [each.said for each in told]
+    return Diagnosis(cause="bug", bug=best.bug, columns=tuple(columns), explanation=_sentence(*said), ranked=ranked)
+
+
+def _cause(case: Case, verdict: WindowVerdict, harm: Harm) -> tuple[Cause, str]:
+    """What the errors make of the drift, and why."""
+    drifted = has_drifted(verdict.drift)
+    if harm.rose is None:
+        if drifted is False:
+            return "stable", "nothing has drifted; of errors nothing is known yet"
+        return "unknown", "cannot tell: there are neither labels nor an estimate that say whether errors rose"
+    if harm.rose:
+        if harm.labelled and (harm.estimated is False or (harm.estimated is None and drifted is False)):
+            return (
+                "concept",
+                "errors rose, and what came in does not explain it: the same rows are answered differently now",
+            )
+        if drifted is not False:
+            return "harmful", f"{_drifted_of(verdict.drift)}, and errors rose"
+        return "concept", "errors rose, and nothing has drifted"
+    if not drifted:
+        return "stable", "neither the data nor the errors have moved beyond chance"
+    if (season := same_season(case, verdict.drift)) is not None:
+        return (
+            "season",
+            f"{_drifted_of(verdict.drift)} as in the window until {season:%Y-%m-%d %H:%M}, and not in between",
+        )
+    return "harmless", f"{_drifted_of(verdict.drift)}, and errors did not rise"
+
+
+def has_drifted(drift: DriftVerdict) -> bool | None:
+    """Anything of the window; None where nothing could be compared."""
+    texts = tuple(each.drifted for each in drift.texts)
+    joint = () if drift.joint is None else (drift.joint.drifted,)
+    told = [each.drifted for each in drift.features] + [drift.prediction.drifted, *joint, *texts]
+    if all(each is None for each in told):
+        return None
+    return any(told)
+
+
+def _drifted_of(drift: DriftVerdict) -> str:
+    names = list(drift.drifted) + [each.field for each in drift.texts if each.drifted]
+    if drift.prediction.drifted:
+        names.append("the score")
+    if not names:
+        return "the columns together have drifted" if has_drifted(drift) else "it is not known what has drifted"
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{shown} {'has' if len(names) == 1 else 'have'} drifted"
+
+
+def _sentence(*said: str) -> str:
+    return "; ".join(said) + "."

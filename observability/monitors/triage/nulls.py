@@ -1,0 +1,85 @@
+"""A column whose values are gone, or stand in for missing ones: one value explains what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from observability.monitors.triage.columns import Column, Columns, Numbers, NumericColumn, TextColumn
+from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.hypotheses import Hypothesis
+
+#: numbers that programs write where they have none
+STAND_INS: Final = frozenset({0.0, -1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
+_WORDS: Final = frozenset({
+    "unknown", "n/a", "na", "<na>", "#n/a", "nan", "null", "(null)", "none", "(none)", "nil", "undefined", "missing",
+    "default", "empty", "blank", "unspecified", "not available", "no data", "tbd", "-", "--", "?", ".", "0", "-1", "99",
+    "999", "9999", "error", "invalid",
+})  # fmt: skip
+#: of the rows, that have more of the value than before
+LEAST_GROWTH: Final = 0.05
+_LEAST_EXPLAINED: Final = 0.7
+#: bins of the reference beside the value: with fewer every change of shares looks as if one value explained it
+LEAST_BINS: Final = 8
+
+
+def find_nulls(columns: Columns) -> Iterator[Hypothesis]:
+    """Every column with values missing that the reference has, or with a stand-in for them."""
+    for column in columns.each.values():
+        if not is_apart(column, columns.spread(column.name)):
+            continue
+        now, then = column.missing
+        if now - then >= LEAST_GROWTH:
+            found = fit(column, _gone(column), columns.spread(column.name))
+            said = f"{now:.0%} of {column.name} is missing, {then:.0%} in the reference"
+            yield from _told(column, found, said, {"missing": now, "reference": then})
+        for value, now, then in grown(column):
+            if _stands_in(column, value, then):
+                found = fit(column, of_value(column, value), columns.spread(column.name))
+                said = f"{now:.0%} of {column.name} is {value!r}, as if for missing, {then:.0%} in the reference"
+                yield from _told(column, found, said, {"share": now, "reference": then})
+
+
+def grown(column: Column) -> list[tuple[float | str, float, float]]:
+    """Values with more of the rows than in the reference by the least growth: value, share now, share then."""
+    values, counts = np.unique(column.now[~pd.isna(column.now)], return_counts=True)
+    shares = [
+        (value, count / len(column.now), float(np.mean(column.then == value)))
+        for value, count in zip(values, counts, strict=True)
+        if count >= LEAST_GROWTH * len(column.now)
+    ]
+    return [(value, now, then) for value, now, then in shares if value != "" and now - then >= LEAST_GROWTH]
+
+
+def of_value(column: Column, value: float | str) -> Numbers:
+    """The column's bins as if every row held the value."""
+    return column.shares(np.array([value], dtype=column.now.dtype))
+
+
+def bins_beside(column: Column, value: float | str) -> int:
+    """Bins that the reference fills beside that of the value."""
+    return int(np.count_nonzero((column.shares_then > 0) & (of_value(column, value) == 0)))
+
+
+def _stands_in(column: Column, value: float | str, then: float) -> bool:
+    if isinstance(column, TextColumn):
+        return str(value).strip().casefold() in _WORDS
+    known = column.then[~np.isnan(column.then)]
+    within = len(known) > 0 and known.min() <= float(value) <= known.max()
+    if within:
+        return float(value) in STAND_INS and bins_beside(column, value) >= LEAST_BINS
+    return float(value) in STAND_INS or (then == 0 and bins_beside(column, value) >= LEAST_BINS)
+
+
+def _gone(column: Column) -> Numbers:
+    return of_value(column, np.nan if isinstance(column, NumericColumn) else "")
+
+
+def _told(column: Column, found: Fit, said: str, numbers: dict[str, float]) -> Iterator[Hypothesis]:
+    if found.explained >= _LEAST_EXPLAINED:
+        yield Hypothesis(
+            "nulls", (column.name,), found.explained, found.gain, f"{said}; the rest is as it was", numbers
+        )

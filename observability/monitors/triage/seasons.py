@@ -1,0 +1,44 @@
+"""Drift that comes back: a window before looked the same, and between them it was gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import numpy as np
+
+from observability.monitors.case import Case, PastVerdict
+from observability.monitors.verdicts import DriftVerdict
+
+#: effects are alike up to this factor
+_ALIKE = 1.6
+#: between two times of one season the effects fell to this share
+_GONE = 0.5
+
+
+def same_season(case: Case, drift: DriftVerdict) -> datetime | None:
+    """When the same drift was there before, gone in between; None where it never was, or never went."""
+    now = {each.feature: each.effect for each in drift.features if each.drifted and each.effect}
+    if not now:
+        return None
+    gone = False
+    for past in sorted(case.past, key=lambda each: each.until, reverse=True):
+        then = effects(past)
+        ratios = np.array([then.get(name, 0.0) / effect for name, effect in now.items()])
+        if np.all(ratios <= _GONE):
+            gone = True
+        elif gone and np.all((ratios >= 1 / _ALIKE) & (ratios <= _ALIKE)) and not blamed(past):
+            return past.until
+    return None
+
+
+def effects(past: PastVerdict) -> Mapping[str, float]:
+    """How far each column was from the reference in a window before."""
+    features = past.verdict.get("features") or {}
+    return {name: float(told["effect"]) for name, told in features.items() if told.get("effect") is not None}
+
+
+def blamed(past: PastVerdict) -> tuple[str, ...] | None:
+    """The columns that a bug broke in a window before; None where there was no bug."""
+    diagnosis = past.verdict.get("diagnosis") or {}
+    return tuple(diagnosis.get("columns") or ()) if diagnosis.get("cause") == "bug" else None
