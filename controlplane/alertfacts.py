@@ -17,6 +17,7 @@ class AlertName(StrEnum):
     """What an alert is about; also its heading in docs/runbook.md."""
 
     DRIFT_DETECTED = "DriftDetected"
+    DATA_BROKEN = "DataBroken"
     ERROR_METRIC_BEYOND_BOUND = "ErrorMetricBeyondBound"
     RETRAINING_FAILED = "RetrainingFailed"
     RETRAINING_REJECTED = "RetrainingRejected"
@@ -94,6 +95,17 @@ class RuleSaid:
 
 
 @dataclass(frozen=True)
+class BrokenData:
+    """The newest window looks as if a bug in the pipeline had made it."""
+
+    #: unit, swapped, nulls, ...
+    bug: str
+    #: the features that are broken; empty where it is the source as a whole
+    columns: tuple[str, ...]
+    explanation: str
+
+
+@dataclass(frozen=True)
 class LastRun:
     """How the newest run that ended did so."""
 
@@ -166,6 +178,7 @@ class AlertFacts:
     version: int | None = None
     #: of each data and metric rule, about the newest window of the version in production
     windows: tuple[RuleSaid, ...] = ()
+    broken: BrokenData | None = None
     #: rules whose newest decision is that the budget is spent
     without_budget: tuple[RuleSaid, ...] = ()
     #: a retraining in progress: a run, or a version on its way; None where there is none

@@ -22,11 +22,12 @@ from observability.durations import format_duration
 #: a rule's condition holds, though something keeps the rule from firing; or it has fired
 HOLDS: Final = frozenset(
     {
-        "RETRAIN_DRIFT", "RETRAIN_NOVELTY", "RETRAIN_METRIC", "WAIT_ACTIVE_RUN", "WAIT_COOLDOWN", "WAIT_PAUSED",
-        "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN",
+        "RETRAIN_DRIFT", "RETRAIN_NOVELTY", "RETRAIN_METRIC", "RETRAIN_WORTH", "WAIT_ACTIVE_RUN", "WAIT_COOLDOWN",
+        "WAIT_PAUSED", "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN",
     }
 )  # fmt: skip
 DATA_KINDS: Final = ("drift", "novelty")
+ERROR_KINDS: Final = ("metric", "worth")
 #: labels that say which alert it is: a model's own labels cannot take their place
 OWN_LABELS: Final = ("alertname", "severity", "model", "team", "data_owner", "fingerprint")
 
@@ -91,10 +92,22 @@ def _drift(facts: AlertFacts) -> Iterator[Holding]:
             )  # fmt: skip
 
 
+def _broken_data(facts: AlertFacts) -> Iterator[Holding]:
+    """For the owner of the data: the label `data_owner` says who that is, and routes can look at it."""
+    found = facts.broken
+    if found is not None:
+        where = ", ".join(found.columns) or "the source as a whole"
+        yield Holding(
+            AlertName.DATA_BROKEN, f"{facts.model}: the data look broken ({found.bug}): {where}",
+            f"{found.explanation} Nothing is retrained on them until they are well.", {"bug": found.bug},
+        )  # fmt: skip
+
+
 def _error(facts: AlertFacts) -> Iterator[Holding]:
     for said in facts.windows:
-        if said.kind == "metric" and said.reason in HOLDS:
-            summary = f"{facts.model}: an error metric of version {facts.version} is beyond its bound, says {said.rule}"
+        if said.kind in ERROR_KINDS and said.reason in HOLDS:
+            what = "an error metric" if said.kind == "metric" else "the expected loss"
+            summary = f"{facts.model}: {what} of version {facts.version} is beyond its bound, says {said.rule}"
             yield Holding(
                 AlertName.ERROR_METRIC_BEYOND_BOUND, summary, _answered(facts, said), {"rule": said.rule},
                 facts.answered_by,
@@ -236,6 +249,6 @@ def _behind(facts: AlertFacts) -> Iterator[Holding]:
 
 
 CHECKS: Final[tuple[Callable[[AlertFacts], Iterator[Holding]], ...]] = (
-    _drift, _error, _failed, _rejected, _unjudged, _approval, _aborted, _rolled_back, _stuck, _unserved, _budget,
-    _not_started, _behind,
+    _drift, _broken_data, _error, _failed, _rejected, _unjudged, _approval, _aborted, _rolled_back, _stuck, _unserved,
+    _budget, _not_started, _behind,
 )  # fmt: skip

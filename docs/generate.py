@@ -55,12 +55,11 @@ SPEC: tuple[type[BaseModel], ...] = (
     spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows,
     windows.SlidingWindows, spec.Segments, spec.TrainingReference, spec.PinnedReference, spec.SeasonalReference,
     spec.TrailingReference, monitors.DriftSettings, monitors.QualitySettings, monitors.ErrorSettings,
-    monitors.CostMatrix,
-    monitors.FalseAlarms,
+    monitors.CostMatrix, monitors.FalseAlarms,
     rulespec.DriftRule, rulespec.NoveltyRule, rulespec.VolumeRule, rulespec.ScheduleRule, rulespec.MetricRule,
-    rulespec.Persistence, rulespec.ActiveHours, rulespec.Budget, promotionspec.Gate, promotionspec.NoWorse,
-    promotionspec.SliceCheck, promotionspec.RolloutPlan, promotionspec.Shadow, promotionspec.Canary,
-    promotionspec.Guards,
+    rulespec.WorthRule, rulespec.Persistence, rulespec.ActiveHours, rulespec.Budget, promotionspec.Gate,
+    promotionspec.NoWorse, promotionspec.SliceCheck, promotionspec.RolloutPlan, promotionspec.Shadow,
+    promotionspec.Canary, promotionspec.Guards,
 )  # fmt: skip
 EVENTS: tuple[type[BaseModel], ...] = (
     events.PredictionEvent, events.LabelEvent, events.ControlEvent, events.ServiceEvent,

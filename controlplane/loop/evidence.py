@@ -11,14 +11,16 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from controlplane.lifecycle import VersionState
+from controlplane.loop.lives import lives_of
 from controlplane.rules.budget import Spent
 from controlplane.rules.conditions import causes
-from controlplane.rules.facts import NO_VERSION, Facts, Held, WindowFacts, WindowRule
+from controlplane.rules.facts import NO_VERSION, Facts, Held, Rising, WindowFacts, WindowRule
+from controlplane.rules.worth import Life
 from controlplane.store import Store
 from controlplane.store.levels import SPARE, Look, Said, SaidLast, Track, WindowRow, question_of, track_of
 from controlplane.store.questions import AT_ONCE
 from controlplane.tables import Json, ScoredWindow
-from pipeline.contract.rulespec import Budget, Rule, ScheduleRule
+from pipeline.contract.rulespec import Budget, Rule, ScheduleRule, WorthRule
 
 #: what a version that is on its way is going through, in words
 DOING: Final[Mapping[VersionState, str]] = {
@@ -71,6 +73,7 @@ def _look(look: Look, rules: Sequence[Rule], budget: Budget) -> Evidence:
         last_asked_at=standing.last_asked_at if rules else None,
         schedule_starts=look.schedule_starts() if scheduled else {},
         holds={hold.what: Held(hold.by, hold.why, hold.until) for hold in look.holds()} if rules else {},
+        broken=broken(standing.diagnosis),
         budget=budget,
         spent=look.spent() if budget != Budget() else Spent(),
     )
@@ -106,8 +109,20 @@ def _with_windows(look: Look, standing: Row[Any], facts: Facts, rules: Sequence[
     known = {row.id: window_facts(row) for row in rows}
     windows = {rule.name: _in_order(rule, rows, judged[rule.name], known) for rule in about}
     fired = {each for rule in rules for each in (said.would if rule.dry_run else said.fired) if each[0] == rule.name}
+    lives = _lives(look, about)
     more = any(len(each) >= AT_ONCE for each in judged.values())
-    return Evidence(replace(facts, windows=windows, fired=frozenset(fired), more=more), said.last, question)
+    facts = replace(facts, windows=windows, lives=lives, fired=frozenset(fired), more=more)
+    return Evidence(facts, said.last, question)
+
+
+def _lives(look: Look, rules: Sequence[WindowRule]) -> dict[str, tuple[Life, ...]]:
+    """What the rules that weigh worth are asked about, read once for each track."""
+    tracks = {rule.name: (rule.monitor, rule.segment or "") for rule in rules if isinstance(rule, WorthRule)}
+    if not tracks:
+        return {}
+    gates = look.gates()
+    known = {track: lives_of(look.past_losses(*track), gates) for track in set(tracks.values())}
+    return {name: known[track] for name, track in tracks.items()}
 
 
 def _on(rows: Iterable[WindowRow], track: Track) -> list[WindowRow]:
@@ -163,10 +178,35 @@ def window_facts(window: ScoredWindow | WindowRow) -> WindowFacts:
         labelled=window.labelled,
         drifted_share=_number(verdict.get("drifted_share")),
         drifted=tuple(name for name, feature in features.items() if feature.get("drifted")),
+        drifted_else=_drifted_else(verdict),
         unseen=_numbers({name: feature.get("unseen_share") for name, feature in features.items()}),
         error=_numbers(verdict.get("error") or {}),
         settled=window.error_at is not None,
+        rising=_rising(verdict.get("stream")),
+        broken=broken(verdict.get("diagnosis")),
     )
+
+
+def _drifted_else(verdict: Json) -> tuple[str, ...]:
+    texts: Mapping[str, Json] = verdict.get("texts") or {}
+    parts = {"the scores": verdict.get("prediction"), "all columns together": verdict.get("joint")}
+    found = [name for name, part in parts.items() if part and part.get("drifted")]
+    return (*found, *(f"the text {name}" for name, text in texts.items() if text.get("drifted")))
+
+
+def _rising(stream: Json | None) -> Rising | None:
+    """What the detector of rising errors said; None where it could not say anything."""
+    if not stream or stream.get("reason"):
+        return None
+    numbers = {name: stream.get(name) for name in ("evidence", "threshold", "baseline", "current", "since_rows")}
+    return Rising(bool(stream.get("alarm")), numbers)
+
+
+def broken(diagnosis: Json | None) -> str | None:
+    """What looks broken in the data, in words; None where nothing does."""
+    if not diagnosis or diagnosis.get("cause") != "bug":
+        return None
+    return str(diagnosis.get("explanation") or "a bug in the pipeline")
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

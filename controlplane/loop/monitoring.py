@@ -69,11 +69,11 @@ def _score_new(
     for cut in complete_windows(watch, model, spec.monitors, production, watermark):
         if verdicts >= VERDICTS_A_PASS:
             return False
-        verdicts += _score_cut(watch, spec, cut, now)
+        verdicts += _score_cut(watch, spec, cut, watermark, now)
     return True
 
 
-def _score_cut(watch: Watch, spec: ModelSpec, cut: Cut, now: datetime) -> int:
+def _score_cut(watch: Watch, spec: ModelSpec, cut: Cut, watermark: datetime, now: datetime) -> int:
     """Score a window and its segments; returns how many verdicts that made.
 
     The whole window is recorded last: it is what the next one is cut behind, so that none is without its segments,
@@ -84,6 +84,6 @@ def _score_cut(watch: Watch, spec: ModelSpec, cut: Cut, now: datetime) -> int:
     for name in names:
         window = cut.window.model_copy(update={"segment": name})
         sample = scoring.sample_of(watch, cut.monitor, window)
-        verdict = scoring.score(watch, spec, cut.monitor, cut.version, window, sample, settled=False)
+        verdict = scoring.score(watch, spec, cut.monitor, cut.version, window, sample, watermark, settled=False)
         watch.store.record_window(window, sample.rows, sample.labelled, verdict, due, now)
     return len(names)

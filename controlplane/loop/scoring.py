@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import ValidationError
@@ -33,9 +33,17 @@ def sample_of(watch: Watch, monitor: Monitor, window: Window) -> Sample:
 
 
 def score(
-    watch: Watch, spec: ModelSpec, monitor: Monitor, version: Version, window: Window, sample: Sample, *, settled: bool
+    watch: Watch,
+    spec: ModelSpec,
+    monitor: Monitor,
+    version: Version,
+    window: Window,
+    sample: Sample,
+    as_of: datetime,
+    *,
+    settled: bool,
 ) -> Json:
-    """Everything that is said of a window, of which this is the sample."""
+    """Everything that is said of a window, of which this is the sample; `as_of` is how far events had come."""
     standard = _standard(watch, version.manifest)
     signature = standard.manifest.signature
     begins = beginning_of(watch.logs, window)
@@ -55,11 +63,15 @@ def score(
             level=spec.level_of(monitor, window.until.event_time - begins.event_time, whole=window.part is None),
             threshold=standard.manifest.threshold,
             settled=settled,
+            as_of=as_of,
+            horizon=spec.label.horizon,
             volume=volume,
             past=tuple(watch.store.verdicts_before(window, PAST)),
         )
     )
-    return exactly(stored(verdict, settled=settled), volume) | {"volume": volume, "reference": compared}
+    confidence = monitor.settings.errors.confidence
+    told = {"volume": volume, "reference": compared, "confidence": confidence}
+    return exactly(stored(verdict, settled=settled), volume) | told
 
 
 def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta, never: Collection[str] = ()) -> Json:

@@ -89,7 +89,7 @@ def _score_again(
     now: datetime,
 ) -> None:
     version = watch.store.version(row.model, row.version)
-    verdict = scoring.score(watch, spec, monitor, version, window_of(row), sample, settled=True)
+    verdict = scoring.score(watch, spec, monitor, version, window_of(row), sample, watermark, settled=True)
     late = max(0, sample.rows - row.rows)
     recount_at = recount_after(row, spec.label.horizon, watermark)
     watch.store.rescore_window(row.id, sample.labelled, verdict, True, now, late, recount_at)

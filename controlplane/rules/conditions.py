@@ -8,8 +8,9 @@ from datetime import datetime
 
 from controlplane.rules.facts import NO_VERSION, Facts, Finding, Reason, WindowFacts, WindowRule
 from controlplane.rules.schedule import latest_due, next_due
+from controlplane.rules.worth import Terms, weigh
 from observability.durations import format_duration
-from pipeline.contract.rulespec import DriftRule, MetricRule, NoveltyRule, Rule, ScheduleRule, VolumeRule
+from pipeline.contract.rulespec import DriftRule, MetricRule, NoveltyRule, Rule, ScheduleRule, VolumeRule, WorthRule
 
 
 def findings(rule: Rule, facts: Facts) -> Iterator[Finding]:
@@ -56,7 +57,7 @@ def _of_windows(rule: WindowRule, facts: Facts) -> Iterator[Finding]:
     if not windows:
         whose = f"{rule.monitor} has no window{f' of {rule.segment}' if rule.segment else ''} to judge yet"
         yield Finding(f"v{facts.version}", Reason.WAIT_NO_DATA, whose)
-    found = [_window(rule, window) for window in windows]
+    found = [_window(rule, window, facts) for window in windows]
     for number, window in enumerate(windows):
         if window.judge:
             yield _persistent(rule, found[max(0, number + 1 - rule.hold.of) : number + 1])
@@ -75,15 +76,17 @@ def _persistent(rule: WindowRule, latest: list[Finding]) -> Finding:
     return replace(judged, reason=reason, detail=detail, numbers=numbers)
 
 
-def _window(rule: WindowRule, window: WindowFacts) -> Finding:
-    found = _condition(rule, window)
+def _window(rule: WindowRule, window: WindowFacts, facts: Facts) -> Finding:
+    found = _worth(rule, window, facts) if isinstance(rule, WorthRule) else _condition(rule, window)
+    if found.holds and window.broken is not None:
+        found = replace(found, reason=Reason.WAIT_BROKEN_DATA, detail=f"{window.broken} ({found.detail})")
     if rule.segment is None:
         return found
     numbers = {**found.numbers, "segment": rule.segment}
     return replace(found, detail=f"{rule.segment}: {found.detail}", numbers=numbers)
 
 
-def _condition(rule: WindowRule, window: WindowFacts) -> Finding:
+def _condition(rule: DriftRule | NoveltyRule | MetricRule, window: WindowFacts) -> Finding:
     match rule:
         case DriftRule():
             return _drift(rule, window)
@@ -103,13 +106,13 @@ def _drift(rule: DriftRule, window: WindowFacts) -> Finding:
         return _few_rows(window, rule.min_rows)
     if window.drifted_share is None:
         return Finding(window.id, Reason.WAIT_NO_DATA, "no feature of the window could be compared")
+    numbers = {"drifted_share": window.drifted_share, "rows": window.rows, "drifted": list(window.drifted)}
+    if rule.drifted_share is None:
+        alarms = (*window.drifted, *window.drifted_else)
+        detail = f"{', '.join(alarms) or 'nothing'} drifted"
+        return Finding(window.id, Reason.RETRAIN_DRIFT if alarms else Reason.WAIT_STABLE, detail, numbers)
     share, bound = window.drifted_share, rule.drifted_share
-    numbers = {
-        "drifted_share": share,
-        "threshold": bound,
-        "rows": window.rows,
-        "drifted": list(window.drifted),
-    }
+    numbers["threshold"] = bound
     detail = f"{share:.0%} of the features drifted ({', '.join(window.drifted) or 'none'}), threshold {bound:.0%}"
     reason = Reason.RETRAIN_DRIFT if share >= bound else Reason.WAIT_STABLE
     return Finding(window.id, reason, detail, numbers)
@@ -133,7 +136,21 @@ def _novelty(rule: NoveltyRule, window: WindowFacts) -> Finding:
     return Finding(window.id, reason, detail, numbers)
 
 
+def _rising(rule: MetricRule, window: WindowFacts) -> Finding:
+    found = window.rising
+    if found is None or window.labelled < rule.min_labels:
+        detail = f"{window.labelled} of {window.rows} rows have a label: too few for the detector of rising errors"
+        return Finding(window.id, Reason.WAIT_FEW_LABELS, detail, {"labelled": window.labelled})
+    before, now = found.numbers.get("baseline"), found.numbers.get("current")
+    rates = f" from {before:.4f} to {now:.4f}" if before is not None and now is not None else ""
+    detail = f"{rule.metric} rises{rates}" if found.alarm else f"{rule.metric} does not rise"
+    numbers = {"metric": rule.metric, **found.numbers}
+    return Finding(window.id, Reason.RETRAIN_METRIC if found.alarm else Reason.WAIT_STABLE, detail, numbers)
+
+
 def _metric(rule: MetricRule, window: WindowFacts) -> Finding:
+    if rule.rising:
+        return _rising(rule, window)
     value = window.error.get(rule.metric)
     if value is None or window.labelled < rule.min_labels:
         needed = f", {rule.min_labels} are needed" if window.labelled < rule.min_labels else ""
@@ -152,6 +169,16 @@ def _metric(rule: MetricRule, window: WindowFacts) -> Finding:
     }
     detail = f"{rule.metric} is {value:.4f} on {window.labelled} labelled rows, bound: {side} {bound}"
     return Finding(window.id, Reason.RETRAIN_METRIC if beyond else Reason.WAIT_STABLE, detail, numbers)
+
+
+def _worth(rule: WorthRule, window: WindowFacts, facts: Facts) -> Finding:
+    """The model's past up to this window, weighed against the cost of a retraining."""
+    lives = facts.lives.get(rule.name, ())
+    if not lives or all(each.id != window.id for each in lives[-1].windows):
+        return Finding(window.id, Reason.WAIT_NO_DATA, "nothing is known yet of what the version loses")
+    terms = Terms(rule.cost, rule.horizon, rule.confidence, rule.min_labels)
+    found = weigh([*lives[:-1], lives[-1].until(window.id)], terms)
+    return Finding(window.id, Reason[found.answer.name], found.detail, found.numbers)
 
 
 def _volume(rule: VolumeRule, facts: Facts) -> Finding:

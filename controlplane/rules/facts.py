@@ -9,14 +9,15 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from controlplane.rules.budget import Spent
-from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, NoveltyRule
+from controlplane.rules.worth import Life
+from pipeline.contract.rulespec import Budget, DriftRule, MetricRule, NoveltyRule, WorthRule
 
 Outcome = Literal["fire", "wait"]
 #: the rule of what people and programs ask for, and of signed webhooks
 MANUAL = "manual"
 WEBHOOK = "webhook"
 NO_VERSION = "no-version"
-WindowRule: TypeAlias = DriftRule | NoveltyRule | MetricRule
+WindowRule: TypeAlias = DriftRule | NoveltyRule | MetricRule | WorthRule
 
 
 class Reason(StrEnum):
@@ -27,11 +28,13 @@ class Reason(StrEnum):
     RETRAIN_VOLUME = "enough new labelled rows"
     RETRAIN_DUE = "due by schedule"
     RETRAIN_METRIC = "error metric beyond its bound"
+    RETRAIN_WORTH = "expected to save more than it costs"
     RETRAIN_ASKED = "asked for by a person or a program"
     WAIT_ACTIVE_RUN = "a run is active"
     WAIT_COOLDOWN = "cooling down"
     WAIT_FEW_ROWS = "too few rows"
     WAIT_FEW_LABELS = "too few labels"
+    WAIT_NOT_WORTH = "not shown to save more than it costs"
     WAIT_NO_DATA = "no data yet"
     WAIT_STABLE = "stable"
     WAIT_NOT_DUE = "not due yet"
@@ -40,6 +43,7 @@ class Reason(StrEnum):
     WAIT_PAUSED = "paused by a person"
     WAIT_INACTIVE_HOURS = "outside its active hours"
     WAIT_BUDGET = "the budget is spent"
+    WAIT_BROKEN_DATA = "the data look broken: their owner is told, and nothing learns from them"
     WAIT_DRY_RUN = "would have fired, but is a dry run"
 
 
@@ -61,6 +65,15 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Rising:
+    """What the sequential detector said after a window's labelled rows."""
+
+    alarm: bool
+    #: evidence, threshold, baseline, current, since_rows; each may be unknown
+    numbers: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
 class WindowFacts:
     """What the monitor said of one window."""
 
@@ -70,12 +83,18 @@ class WindowFacts:
     #: share of the features that drifted; None where nothing could be compared
     drifted_share: float | None
     drifted: tuple[str, ...] = ()
+    #: what drifted beside the features: the scores, texts, all columns together
+    drifted_else: tuple[str, ...] = ()
     #: feature to the share of rows whose category the reference has never seen
     unseen: Mapping[str, float] = field(default_factory=dict)
     #: error metrics; empty where there are too few labels
     error: Mapping[str, float] = field(default_factory=dict)
     #: whether the labels were due and the error metrics are settled
     settled: bool = False
+    #: what the detector of rising errors said; None where it could not say anything
+    rising: Rising | None = None
+    #: what looks broken in its data, in words; None where nothing does
+    broken: str | None = None
     #: whether a decision about it is due; if not, it is here for the windows after it
     judge: bool = True
 
@@ -116,6 +135,10 @@ class Facts:
     #: what retraining may cost, and what it has cost lately
     budget: Budget = field(default_factory=Budget)
     spent: Spent = field(default_factory=Spent)
+    #: by rule that weighs worth, the model's versions with what their windows lost, up to the one in production
+    lives: Mapping[str, tuple[Life, ...]] = field(default_factory=dict)
+    #: what looks broken in the data of the newest window, in words; None where nothing does
+    broken: str | None = None
     #: whether there are more windows to judge than these: the next tick has to go on
     more: bool = False
 

@@ -49,6 +49,11 @@ def _pause(rule: Rule, facts: Facts) -> Checked:
     return FREE
 
 
+def _broken_data(rule: Rule, facts: Facts) -> Checked:
+    """No rule asks for a version that would learn what a bug made of the data, not even one that is due by schedule."""
+    return Checked(Reason.WAIT_BROKEN_DATA, facts.broken) if facts.broken is not None else FREE
+
+
 def _active_hours(rule: Rule, facts: Facts) -> Checked:
     if rule.active is None:
         return FREE
@@ -81,8 +86,9 @@ def _dry_run(rule: Rule, facts: Facts) -> Checked:
 
 
 #: In this order, so that the reason that is told is the one that a person would want to hear first: what somebody
-#: decided, then what was declared of the hours, then what is under way, then what was not long ago, then what it costs.
-#: The dry run is last: it says that the rule would have fired only where nothing else would have kept it from it.
+#: decided, then what is broken, then what was declared of the hours, then what is under way, then what was not long
+#: ago, then what it costs. The dry run is last: it says that the rule would have fired only where nothing else would
+#: have kept it from it.
 CHECKS: Final[tuple[Callable[[Rule, Facts], Checked], ...]] = (
-    _pause, _active_hours, _one_at_a_time, _cooldown, _budget, _dry_run,
+    _pause, _broken_data, _active_hours, _one_at_a_time, _cooldown, _budget, _dry_run,
 )  # fmt: skip

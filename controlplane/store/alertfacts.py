@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 
 from controlplane.alertfacts import (
     AlertFacts,
+    BrokenData,
     Challenger,
     LastRun,
     Patience,
@@ -41,7 +42,7 @@ from controlplane.tables.columns import EPOCH
 #: the newest window may not be decided on yet: then the one before it speaks
 WINDOWS: Final = 3
 DECISION: Final = table_of(DecisionRecord)
-WINDOW_KINDS: Final = ("drift", "novelty", "metric")
+WINDOW_KINDS: Final = ("drift", "novelty", "metric", "worth")
 
 
 def read_alert_facts(
@@ -66,6 +67,7 @@ def read_alert_facts(
         now=now,
         version=version,
         windows=_windows(session, model, version, since) if version is not None else (),
+        broken=_broken_data(session, model.id, version, since) if version is not None else None,
         without_budget=_without_budget(session, model, version) if version is not None else (),
         retraining=_retraining(session, model.id, last if frozen is None else None),
         frozen=frozen,
@@ -95,6 +97,18 @@ def _windows(session: Session, model: Model, version: int, since: datetime | Non
         known = (said.get((rule["name"], window)) for window in windows)
         found.append(next((each for each in known if each is not None), None))
     return tuple(each for each in found if each is not None)
+
+
+def _broken_data(session: Session, model: str, version: int, since: datetime | None) -> BrokenData | None:
+    query = select(ScoredWindow.verdict["diagnosis"]).where(
+        ScoredWindow.model == model, ScoredWindow.version == version, ScoredWindow.segment == "",
+        ScoredWindow.cut_at >= (since or EPOCH),
+    )  # fmt: skip
+    newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
+    found = session.exec(query.order_by(*newest).limit(1)).first()
+    if not isinstance(found, dict) or found.get("cause") != "bug":
+        return None
+    return BrokenData(str(found["bug"]), tuple(found["columns"]), str(found["explanation"]))
 
 
 def _newest_windows(

@@ -132,6 +132,15 @@ class Look:
         """What is held at this instant: `what`, `by`, `why`, `until`."""
         return self.connection.execute(questions.HELD, {"model": self.model, "now": self.now}).all()
 
+    def past_losses(self, monitor: str, segment: str) -> Sequence[Row[Any]]:
+        """What the newest windows of a track lost, of whatever version, in order."""
+        asked = {"model": self.model, "monitor": monitor, "segment": segment}
+        return self.connection.execute(questions.LOSSES, asked).all()[::-1]
+
+    def gates(self) -> Sequence[Row[Any, datetime]]:
+        """What the model's newest gate verdicts said, and when, in order."""
+        return self.connection.execute(questions.GATES, {"model": self.model}).all()[::-1]
+
     def schedule_starts(self) -> dict[str, datetime]:
         """Since when the schedule rules are as they are, where the model was applied without them before."""
         return {

@@ -26,6 +26,7 @@ from controlplane.rules.facts import Reason
 from controlplane.store.reading import table_of
 from controlplane.tables import (
     DecisionRecord,
+    GateRecord,
     Hold,
     Model,
     Observation,
@@ -60,7 +61,9 @@ SHOWN: Final = (
 
 @lru_cache
 def standing(scheduled: bool) -> Select[Any]:
-    """Also when the first version went into production, where a schedule counts from then."""
+    """With what was made of the newest whole window; also when the first version went into production, where a schedule
+    counts from then.
+    """
     live, seen, moving = VERSIONS.alias("live"), SEEN, VERSIONS.alias("moving")
     first = select(func.min(VERSIONS.c.first_promoted_at)).where(VERSIONS.c.model == MODELS.c.id).scalar_subquery()
     runs = RUNS.alias("runs")
@@ -68,10 +71,18 @@ def standing(scheduled: bool) -> Select[Any]:
     ahead = select(func.min(VERSIONS.c.id)).where(
         VERSIONS.c.model == MODELS.c.id, VERSIONS.c.state.in_(ON_ITS_WAY)
     ).scalar_subquery()  # fmt: skip
+    said = (
+        select(WINDOWS.c.verdict["diagnosis"])
+        .where(WINDOWS.c.model == MODELS.c.id, WINDOWS.c.version == live.c.number, WINDOWS.c.segment == "")
+        .order_by(*NEWEST)
+        .limit(1)
+        .scalar_subquery()
+    )
     shown = [
         MODELS.c.judged_changes, MODELS.c.judged_by, live.c.number, live.c.promoted_at, seen.c.labelled_new,
         RUNS.c.key.label("run"), RUNS.c.state.label("run_state"), moving.c.number.label("moving"),
         moving.c.state.label("moving_state"), asked.label("last_asked_at"),
+        said.label("diagnosis"),
     ]  # fmt: skip
     tables = (
         MODELS.outerjoin(live, and_(live.c.model == MODELS.c.id, live.c.state == VersionState.PRODUCTION))
@@ -95,6 +106,30 @@ SLEEP: Final = (
 )
 HELD: Final = select(HOLDS.c.what, HOLDS.c.by, HOLDS.c.why, HOLDS.c.until).where(
     HOLDS.c.model == bindparam("model"), or_(HOLDS.c.until.is_(None), HOLDS.c.until > bindparam("now"))
+)
+#: windows and gate verdicts that a worth is weighed from
+LOSSES_KEPT: Final = 120
+GATES_KEPT: Final = 24
+LOSS_PARTS: Final = ("error", "error_intervals", "error_reference", "estimate", "diagnosis", "confidence")
+LOSSES: Final = (
+    select(
+        *(WINDOWS.c[name] for name in ("id", "version", "rows", "labelled", "cut_at")),
+        *(WINDOWS.c.verdict[name].label(name) for name in LOSS_PARTS),
+    )
+    .where(
+        WINDOWS.c.model == bindparam("model"),
+        WINDOWS.c.monitor == bindparam("monitor"),
+        WINDOWS.c.segment == bindparam("segment"),
+    )
+    .order_by(*NEWEST)
+    .limit(LOSSES_KEPT)
+)
+GATE_VERDICTS: Final = table_of(GateRecord)
+GATES: Final = (
+    select(GATE_VERDICTS.c.numbers, GATE_VERDICTS.c.decided_at)
+    .where(GATE_VERDICTS.c.model == bindparam("model"))
+    .order_by(GATE_VERDICTS.c.decided_at.desc())
+    .limit(GATES_KEPT)
 )
 SCHEDULED_SINCE: Final = select(STARTS.c.rule, STARTS.c.since).where(STARTS.c.model == bindparam("model"))
 SPENT: Final = select(RUNS.c.asked_at, RUNS.c.ended_at, RUNS.c.cpu_seconds).where(

@@ -21,7 +21,7 @@ from controlplane.ui.track import STOPPED, Measured, Track, measured, track_of
 from controlplane.ui.version_views import VersionView
 from observability.durations import format_duration
 from pipeline.contract.promotionspec import RolloutPlan
-from pipeline.contract.rulespec import DriftRule, MetricRule, NoveltyRule, Rule, ScheduleRule, VolumeRule
+from pipeline.contract.rulespec import DriftRule, MetricRule, NoveltyRule, Rule, ScheduleRule, VolumeRule, WorthRule
 from pipeline.contract.spec import ModelSpec
 
 
@@ -148,13 +148,19 @@ def condition_of(rule: Rule) -> str:
     """When a rule fires."""
     match rule:
         case DriftRule():
-            return f"{words.percent(rule.drifted_share)} of the features drifted"
+            anything = rule.drifted_share is None
+            return "anything drifted" if anything else f"{words.percent(rule.drifted_share)} of the features drifted"
         case NoveltyRule():
             return f"{words.percent(rule.unseen_share)} of the rows with unseen values of {', '.join(rule.features)}"
+        case MetricRule(rising=True):
+            return f"{words.metric(rule.metric)} rises, says the sequential detector"
         case MetricRule():
             below = [f"below {rule.below:g}"] if rule.below is not None else []
             above = [f"above {rule.above:g}"] if rule.above is not None else []
             return f"{words.metric(rule.metric)} {' or '.join(below + above)}"
+        case WorthRule():
+            unit = "wrong answers" if rule.cost != 1 else "wrong answer"
+            return f"{words.percent(rule.confidence)} sure to save more than its cost of {rule.cost:g} {unit}"
         case VolumeRule():
             return f"{words.count(rule.new_labelled_rows)} new labelled rows"
         case ScheduleRule():

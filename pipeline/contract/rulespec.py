@@ -27,6 +27,8 @@ METRICS_OF: dict[Task, tuple[ErrorMetric, ...]] = {
     "binary": ("roc_auc", "pr_auc", "log_loss", "error", "brier", "calibration_error", "cost"),
     "regression": ("mae", "rmse", "bias"),
 }
+#: what the sequential detector looks at: wrong answers of a classifier, absolute errors of a regression
+RISING: Final = ("error", "mae")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
@@ -122,11 +124,12 @@ class _WindowRule(_Rule):
 
 
 class DriftRule(_WindowRule):
-    """Data-driven: a window in which at least this share of the features drifted."""
+    """Data-driven: a window in which anything drifted, or at least this share of the features."""
 
     kind: Literal["drift"]
-    #: from this share of drifted features on
-    drifted_share: FiniteFloat = Field(gt=0, le=1)
+    #: from this share of drifted features on; without it from the first alarm on: of a feature, of the scores, of a
+    #: text or of all columns together, at the level that the false-alarm budget leaves
+    drifted_share: FiniteFloat | None = Field(default=None, gt=0, le=1)
     #: windows with fewer rows are not judged
     min_rows: int = Field(default=100, ge=1)
 
@@ -176,23 +179,43 @@ class MetricRule(_WindowRule):
     metric: ErrorMetric
     #: fires when the metric is below this, or ...
     below: FiniteFloat | None = None
-    #: ... above this
+    #: ... above this, or ...
     above: FiniteFloat | None = None
+    #: ... the sequential detector finds that wrong answers rise: it needs no bound, and knows how often it may be wrong
+    rising: bool = False
     #: windows with fewer labelled rows are not judged
     min_labels: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _one_of(self) -> MetricRule:
-        if (self.below is None) == (self.above is None):
-            raise ValueError("give either below or above")
+        if [self.below is not None, self.above is not None, self.rising].count(True) != 1:
+            raise ValueError("give either below or above, or rising: true")
+        if self.rising and self.metric not in RISING:
+            raise ValueError(f"rising: the detector looks at {' and '.join(RISING)}, not at {self.metric}")
         return self
 
 
-Rule = Annotated[DriftRule | NoveltyRule | VolumeRule | ScheduleRule | MetricRule, Field(discriminator="kind")]
+class WorthRule(_WindowRule):
+    """Cost-driven: a retraining is expected to save more loss than it costs."""
+
+    kind: Literal["worth"]
+    #: what a retraining costs, in wrong answers; where the monitor has a cost matrix, in the unit of that
+    cost: FiniteFloat = Field(default=20.0, ge=0)
+    #: predictions that a new version would answer before the next replaces it; learned from past ones where not said
+    horizon: int | None = Field(default=None, ge=1)
+    #: the probability that more is saved than it costs must be at least this
+    confidence: FiniteFloat = Field(default=0.8, gt=0, lt=1)
+    #: fewer labels since the promotion say nothing
+    min_labels: int = Field(default=100, ge=1)
+
+
+Rule = Annotated[
+    DriftRule | NoveltyRule | VolumeRule | ScheduleRule | MetricRule | WorthRule, Field(discriminator="kind")
+]
 #: the kinds of trigger as users speak of them
 TRIGGERS: dict[str, str] = {
     "drift": "data", "novelty": "data", "volume": "data", "schedule": "schedule", "metric": "metric",
-    "manual": "manual", "webhook": "webhook",
+    "worth": "metric", "manual": "manual", "webhook": "webhook",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 from bundle.signature import ColumnName, Feature, Frozen, ModelId, RawField, Signature, Task
 from observability.durations import Duration
 from observability.events import Instant
+from observability.monitors.drift.budget import level_of
 from observability.monitors.settings import (
     DriftSettings,
     ErrorSettings,
@@ -22,7 +23,7 @@ from observability.monitors.settings import (
 )
 from observability.windows import CountWindows, Segment, SlidingWindows, WindowSpec
 from pipeline.contract.promotionspec import Gate, RolloutPlan
-from pipeline.contract.rulespec import METRICS_OF, Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule
+from pipeline.contract.rulespec import METRICS_OF, Budget, DriftRule, MetricRule, Name, NoveltyRule, Rule, WorthRule
 
 Engine = Literal["spark", "sklearn"]
 
@@ -259,7 +260,7 @@ class ModelSpec(Frozen):
                 raise ValueError(f"{kind}: declared twice: {', '.join(twice)}")
         monitors, features = {m.name for m in self.monitors}, {f.name for f in self.features}
         for rule in self.rules:
-            if isinstance(rule, DriftRule | NoveltyRule | MetricRule) and rule.monitor not in monitors:
+            if isinstance(rule, DriftRule | NoveltyRule | MetricRule | WorthRule) and rule.monitor not in monitors:
                 raise ValueError(f"rule {rule.name}: there is no monitor {rule.monitor!r}")
             if isinstance(rule, NoveltyRule) and (unknown := sorted(set(rule.features) - features)):
                 raise ValueError(f"rule {rule.name}: there is no feature {', '.join(unknown)}")
@@ -278,7 +279,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _rules_look_at_segments_that_are_there(self) -> ModelSpec:
         for rule in self.rules:
-            if not isinstance(rule, DriftRule | NoveltyRule | MetricRule) or rule.segment is None:
+            if not isinstance(rule, DriftRule | NoveltyRule | MetricRule | WorthRule) or rule.segment is None:
                 continue
             declared = sorted(each.name for each in self.monitor(rule.monitor).samples)
             if rule.segment not in declared:
@@ -320,7 +321,11 @@ class ModelSpec(Frozen):
 
     def level_of(self, monitor: Monitor, length: timedelta, whole: bool) -> float:
         """The family-wise level at which a window of this length is judged, the whole one or one of its segments."""
-        return self.false_alarms.highest_level
+        window, accepted = monitor.window, self.false_alarms
+        span = window.step if isinstance(window, SlidingWindows) else length
+        return level_of(
+            accepted.per_month, accepted.highest_level, span, len(self.monitors), len(monitor.samples), whole
+        )
 
     def monitor(self, name: str) -> Monitor:
         return next(m for m in self.monitors if m.name == name)

@@ -15,6 +15,7 @@ import pytest
 from controlplane.alertfacts import (
     AlertFacts,
     AlertName,
+    BrokenData,
     Challenger,
     LastRun,
     Patience,
@@ -53,6 +54,9 @@ def rollout(state: RolloutState, since=START, reason: StepReason = StepReason.ST
 #: a fact that raises each alert
 RAISED = {
     AlertName.DRIFT_DETECTED: replace(FACTS, windows=(DRIFTED,)),
+    AlertName.DATA_BROKEN: replace(
+        FACTS, broken=BrokenData("unit", ("distance",), "distance is 1.61 times what it was")
+    ),
     AlertName.ERROR_METRIC_BEYOND_BOUND: replace(FACTS, windows=(OFF,)),
     AlertName.RETRAINING_FAILED: replace(FACTS, last_run=LastRun("k", True, "parity", "they differ")),
     AlertName.RETRAINING_REJECTED: replace(FACTS, challenger=Challenger(4, turned_down="not shown to be better")),
@@ -106,7 +110,7 @@ def test_nothing_holds_where_nothing_is_wrong():
 def test_drift_holds_where_the_condition_does_whatever_keeps_the_rule_from_firing(reason):
     quiet = {
         "WAIT_STABLE", "WAIT_FEW_ROWS", "WAIT_FEW_LABELS", "WAIT_NO_DATA", "WAIT_NOT_DUE", "WAIT_NO_VERSION",
-        "WAIT_HYSTERESIS", "RETRAIN_VOLUME", "RETRAIN_DUE", "RETRAIN_ASKED",
+        "WAIT_HYSTERESIS", "RETRAIN_VOLUME", "RETRAIN_DUE", "RETRAIN_ASKED", "WAIT_NOT_WORTH", "WAIT_BROKEN_DATA",
     }  # fmt: skip
     found = holding(replace(FACTS, windows=(replace(DRIFTED, reason=reason.name),)))
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from controlplane.promotion.gate import checks
 from controlplane.promotion.gate.bootstrap import GateRows
 from controlplane.promotion.gate.checks import Check, GateReason
@@ -44,10 +46,23 @@ def judge(
         *_further(gate, rows, run_key, cost or {}),
     )
     improvement, failed = asked[2], [each for each in asked if not each.passed]
-    numbers = {"metric": gate.metric, "rows": len(rows), "margin": gate.margin, **improvement.numbers}
+    measured = {**improvement.numbers, **error_gain(rows)}
+    numbers = {"metric": gate.metric, "rows": len(rows), "margin": gate.margin, **measured}
     if failed:
         return GateVerdict(False, failed[0].reason, "; ".join(each.detail for each in failed), numbers, asked)
     return GateVerdict(True, improvement.reason, improvement.detail, numbers, asked, gate.approval)
+
+
+def error_gain(rows: GateRows) -> dict[str, float]:
+    """How many fewer wrong answers the challenger gave than the champion, as a share, and its standard error.
+
+    Whatever the gate's own metric is: what a retraining brought is weighed in this when the next one is considered.
+    """
+    if rows.champion is None or len(rows) < 2:
+        return {}
+    labels = rows.labels > 0.5
+    gains = ((rows.champion > 0.5) != labels).astype(float) - ((rows.challenger > 0.5) != labels)
+    return {"error_gain": float(gains.mean()), "error_gain_se": float(gains.std(ddof=1) / np.sqrt(len(gains)))}
 
 
 def _further(gate: Gate, rows: GateRows, run_key: str, cost: Mapping[str, float]) -> Iterator[Check]:

@@ -1,0 +1,93 @@
+"""A model's past as the rule `worth` weighs it: what each version lost in its windows, what retrainings brought."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from scipy.special import ndtri
+
+from controlplane.rules.worth import Life, Trial, WindowLoss
+from controlplane.tables import Json
+
+
+class PastRow(Protocol):
+    """A window of the past, as far as it is read."""
+
+    id: str
+    version: int
+    rows: int
+    labelled: int
+    cut_at: Any
+    error: Json | None
+    error_intervals: Json | None
+    error_reference: Json | None
+    estimate: Json | None
+    diagnosis: Json | None
+    #: of its intervals
+    confidence: float | None
+
+
+class GateRow(Protocol):
+    """What a gate said, as far as it is read."""
+
+    numbers: Json
+    decided_at: Any
+
+
+#: the loss that is weighed, the first that is known: by the cost matrix, of which the share of wrong answers is a case
+LOSSES: Final = ("cost", "error")
+
+
+def lives_of(windows: Sequence[PastRow], gates: Sequence[GateRow]) -> tuple[Life, ...]:
+    """Each version's time in production, the oldest first; `windows` in order."""
+    lives: list[Life] = []
+    for version in dict.fromkeys(row.version for row in windows):
+        mine = [row for row in windows if row.version == version]
+        known = next((row.error_reference for row in reversed(mine) if row.error_reference), None)
+        losses = tuple(_loss(row) for row in mine)
+        lives.append(Life(version, _value(known or {}), None, losses, tuple(_trials(mine, windows, gates))))
+    return tuple(lives)
+
+
+def _loss(row: PastRow) -> WindowLoss:
+    if (row.diagnosis or {}).get("cause") == "bug":  # what a bug costs no retraining brings back
+        return WindowLoss(row.id, row.rows)
+    metrics, estimate, confidence = row.error or {}, row.estimate or {}, row.confidence or 0.95
+    return WindowLoss(
+        id=row.id,
+        rows=row.rows,
+        labelled=row.labelled,
+        loss=_value(metrics),
+        loss_se=_se((row.error_intervals or {}).get(_name(metrics)), confidence),
+        estimated=estimate.get("error"),
+        estimated_se=_se(estimate, confidence),
+    )
+
+
+def _name(metrics: Mapping[str, Any]) -> str:
+    return next((name for name in LOSSES if metrics.get(name) is not None), LOSSES[-1])
+
+
+def _value(metrics: Mapping[str, Any]) -> float | None:
+    value = metrics.get(_name(metrics))
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _se(interval: Mapping[str, Any] | None, confidence: float) -> float | None:
+    """The standard error that an interval is about as wide as."""
+    if not interval or interval.get("low") is None or interval.get("high") is None:
+        return None
+    return float((interval["high"] - interval["low"]) / (2 * ndtri(0.5 + confidence / 2)))
+
+
+def _trials(mine: Sequence[PastRow], windows: Sequence[PastRow], gates: Sequence[GateRow]) -> list[Trial]:
+    """The gate's verdicts of this version's time, each behind as many of its windows as had been cut."""
+    found = []
+    for gate in gates:
+        before = [row for row in windows if row.cut_at <= gate.decided_at]
+        gain, se = gate.numbers.get("error_gain"), gate.numbers.get("error_gain_se")
+        if gain is not None and se is not None and before and before[-1].version == mine[0].version:
+            found.append(Trial(sum(row in mine for row in before), float(gain), float(se)))
+    return found

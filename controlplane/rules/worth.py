@@ -1,0 +1,335 @@
+"""Whether a retraining is worth its cost: the loss that it is expected to save, against what it costs.
+
+A version's loss (share of wrong answers, or cost of an answer) is taken apart into what is usual for it, what has come
+on top and a retraining would not mend, what has come and one would (the excess), what is off in a single window (a
+storm), and chance. How much comes, how fast it fades and how much of it a retraining mends is not known: each of a few
+answers is tried on all that was seen of the model, and counts for as much as it explains. So a slow decay adds up over
+windows, a single bad window counts little, and a retraining that brought nothing says that what has come was not of the
+kind that one mends.
+
+Reference: West and Harrison (1997), Bayesian Forecasting and Dynamic Models, chapters 4 (filtering) and 12
+(multi-process models).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import product
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp, ndtr
+
+Floats = npt.NDArray[np.float64]
+
+# What is tried. Sizes are in standard deviations of a row's loss.
+#: how much comes in a usual window
+_MOVES: Final = (0.0, 0.005, 0.02)
+#: how often a single window is off beyond chance
+_STORMS: Final = (0.02, 0.2)
+#: what is left of what came one window later
+_STAYS: Final = (0.5, 0.85, 1.0)
+#: how much of it a retraining mends
+_MENDS: Final = (0.15, 0.5, 0.85)
+_GRID: Final = np.array(list(product(_MOVES, _STORMS, _STAYS, _MENDS))).T
+# What is assumed.
+#: and how much the share that a retraining mends differs from one time to the next
+_MENDS_VARY: Final = 0.2
+#: how often much comes at once, and how much then
+_JUMPS: Final = 0.03
+_JUMP: Final = 0.1
+#: how far off a window is in a storm
+_STORM: Final = 0.15
+#: two models made of the same kind of rows differ by this, in standard deviations of a row's loss
+_MODELS_DIFFER: Final = 0.0125
+#: an estimated error is off by so much more than its interval says
+_ESTIMATE_OFF: Final = 0.05
+#: variance of a loss of which nothing is known, as a multiple of a row's
+_UNKNOWN: Final = 1e4
+#: a version of which nothing is known is expected to serve so many windows
+_LIFE_IN_WINDOWS: Final = 12.0
+
+
+class Answer(StrEnum):
+    """What comes out of weighing. The names are those of `controlplane.rules.facts.Reason`."""
+
+    RETRAIN_WORTH = "expected to save more than it costs"
+    WAIT_NOT_WORTH = "not shown to save more than it costs"
+    WAIT_FEW_LABELS = "too few labels"
+
+
+@dataclass(frozen=True)
+class WindowLoss:
+    """What one window tells of the loss of the version in production."""
+
+    id: str
+    #: predictions of it, exact
+    rows: int
+    #: those with a label that the loss is from
+    labelled: int = 0
+    #: share of wrong answers, or cost of an answer; None where labels lack
+    loss: float | None = None
+    loss_se: float | None = None
+    #: the same, estimated without labels; looked at only where the loss is None
+    estimated: float | None = None
+    estimated_se: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A retraining that has its verdict: how much lower the challenger's loss was than the champion's on its rows."""
+
+    #: how many windows of the champion came before the verdict
+    after: int
+    gain: float
+    gain_se: float
+
+
+@dataclass(frozen=True)
+class Life:
+    """A version's time in production.
+
+    One that came back after a rollback goes on with its life; what replaced it for a while has none, and is a trial.
+    """
+
+    version: int
+    #: its loss on rows that it has not learned from, from before it went into production; None where it is not known
+    reference: float | None
+    reference_se: float | None
+    #: in order
+    windows: tuple[WindowLoss, ...] = ()
+    #: in order
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(window.rows for window in self.windows)
+
+    def until(self, window: str) -> Life:
+        """As it was when this was its newest window."""
+        last = next(place for place, each in enumerate(self.windows) if each.id == window)
+        trials = tuple(trial for trial in self.trials if trial.after <= last)
+        return replace(self, windows=self.windows[: last + 1], trials=trials)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a retraining costs and has to bring."""
+
+    #: in wrong answers, or in the unit of the cost matrix
+    cost: float
+    #: predictions that a new version would answer; learned where None
+    horizon: int | None
+    #: the probability that more is saved than it costs must be at least this
+    confidence: float
+    #: fewer labels since the promotion say nothing
+    min_labels: int
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The answer, a sentence with the numbers, and the numbers."""
+
+    answer: Answer
+    detail: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+class _Beliefs(NamedTuple):
+    """What is believed under each answer of the grid, as normals of three parts of the loss.
+
+    They are what is usual, and of what has come on top of it what no retraining would mend, and what one would.
+    """
+
+    #: logarithm of how well each explains what was seen
+    weight: Floats
+    mean: Floats
+    covariance: Floats
+
+    def seen(self, value: float, var: Floats, of: Floats) -> _Beliefs:
+        """After a measurement of the sum of these parts."""
+        gain = self.covariance @ of
+        total = gain @ of + var
+        off = value - self.mean @ of
+        return _Beliefs(
+            self.weight - 0.5 * (np.log(total) + off**2 / total),
+            self.mean + gain * (off / total)[:, None],
+            self.covariance - gain[:, :, None] * gain[:, None, :] / total[:, None, None],
+        )
+
+    def later(self, scale: float, more: float = 0.0) -> _Beliefs:
+        """One window later: what has come fades, and something else has come, at times `more` of it."""
+        moves, _, stays, _ = _GRID
+        kept = np.stack([np.ones_like(stays), stays, stays], axis=1)
+        comes = _COMES * (scale**2 * (moves**2 + more**2))[:, None, None]
+        return self._replace(
+            mean=self.mean * kept, covariance=self.covariance * kept[:, :, None] * kept[:, None, :] + comes
+        )
+
+
+def _either(cases: Sequence[_Beliefs]) -> _Beliefs:
+    """What is believed where it is not known which is the case, as one normal with their mean and covariance."""
+    weights = np.stack([case.weight for case in cases])
+    whole: Floats = logsumexp(weights, axis=0)
+    share = np.exp(weights - whole)
+    means = np.stack([case.mean for case in cases])
+    mean = np.einsum("cg,cgi->gi", share, means)
+    off = means - mean
+    spread = np.stack([case.covariance for case in cases]) + off[..., :, None] * off[..., None, :]
+    return _Beliefs(whole, mean, np.einsum("cg,cgij->gij", share, spread))
+
+
+def _comes() -> Floats:
+    """The covariance of what comes in a window, where that has variance 1."""
+    mends = _GRID[3]
+    shares = np.stack([np.zeros_like(mends), 1 - mends, mends], axis=1)
+    varied = np.array([0.0, -_MENDS_VARY, _MENDS_VARY])
+    covariance: Floats = shares[:, :, None] * shares[:, None, :] + varied[:, None] * varied
+    return covariance
+
+
+_COMES: Final = _comes()
+_LOSS: Final = np.array([1.0, 1.0, 1.0])
+_EXCESS: Final = np.array([0.0, 0.0, 1.0])
+
+
+def weigh(lives: Sequence[Life], terms: Terms) -> Worth:
+    """Whether a retraining now is worth its cost.
+
+    `lives` are those of the model's versions in the order in which they served. The last is that of the version in
+    production, with its windows up to the one that is judged.
+    """
+    now = lives[-1]
+    labelled = sum(window.labelled for window in now.windows if window.loss is not None)
+    estimated = sum(window.loss is None and window.estimated is not None for window in now.windows)
+    if labelled < terms.min_labels and not estimated:
+        detail = f"{labelled} labels since version {now.version} is in production, {terms.min_labels} are needed"
+        return Worth(Answer.WAIT_FEW_LABELS, detail, {"labelled": labelled, "min_labels": terms.min_labels})
+    beliefs = _believe(lives)
+    horizon = float(terms.horizon) if terms.horizon is not None else _expected_life(lives)
+    return _answer(beliefs, terms, horizon, now)
+
+
+def _answer(beliefs: _Beliefs, terms: Terms, horizon: float, now: Life) -> Worth:
+    share = np.exp(beliefs.weight - beliefs.weight.max())
+    share /= share.sum()
+    served = horizon * _lasting(horizon / max(1.0, now.rows / max(1, len(now.windows))))
+    mean, sd = beliefs.mean @ _EXCESS, np.sqrt(beliefs.covariance @ _EXCESS @ _EXCESS)
+    saved, saved_sd = mean * served, sd * served
+    probability = float(share @ ndtr((saved - terms.cost) / np.maximum(saved_sd, 1e-12)))
+    excess, expected = float(share @ mean), float(share @ saved)
+    numbers = {
+        "excess": excess,
+        "expected_saved": expected,
+        "cost": terms.cost,
+        "horizon": round(horizon),
+        "probability": probability,
+        "confidence": terms.confidence,
+        "lasting": float(share @ served) / horizon,
+        "mends": float(share @ _GRID[3]),
+        "windows": len(now.windows),
+    }
+    detail = (
+        f"a retraining is expected to save {expected:.1f} over {horizon:,.0f} predictions, of an excess loss of "
+        f"{excess:.4f} now, and costs {terms.cost:g}: worth it with a probability of {probability:.0%}, "
+        f"{terms.confidence:.0%} is needed"
+    )
+    worth = probability >= terms.confidence
+    return Worth(Answer.RETRAIN_WORTH if worth else Answer.WAIT_NOT_WORTH, detail, numbers)
+
+
+def _lasting(windows: float) -> Floats:
+    """The mean excess over so many windows to come, as a share of the excess now, under each answer of the grid."""
+    stays = _GRID[2]
+    fades = np.maximum(1 - stays, 1e-12)
+    lasting: Floats = np.where(stays < 1, (1 - stays**windows) / (windows * fades), 1.0)
+    return lasting
+
+
+def _expected_life(lives: Sequence[Life]) -> float:
+    """Predictions that a version answers until it is replaced: the past ones', and so far the present one's.
+
+    Of lifetimes that end at any time alike (exponential), with one of `_LIFE_IN_WINDOWS` assumed before any was seen.
+    """
+    windows = sum(len(life.windows) for life in lives)
+    rows = sum(life.rows for life in lives)
+    return (_LIFE_IN_WINDOWS * rows / max(1, windows) + rows) / len(lives)
+
+
+def _believe(lives: Sequence[Life]) -> _Beliefs:
+    """All that was seen of the model, life after life: what was learned of the grid stays, the rest begins anew."""
+    scale = _row_sd(lives)
+    weight = np.zeros(_GRID.shape[1])
+    beliefs = _begin(lives[0], weight, scale)
+    for number, life in enumerate(lives):
+        if number:
+            beliefs = _begin(life, beliefs.weight, scale)
+        beliefs = _live(life, beliefs, scale)
+    return beliefs
+
+
+def _begin(life: Life, weight: Floats, scale: float) -> _Beliefs:
+    """A new version has no excess. Without a reference its first windows say what is usual."""
+    known = life.reference is not None
+    base = life.reference if life.reference is not None else 0.0
+    var = ((life.reference_se or 0.0) ** 2 + (_MODELS_DIFFER * scale) ** 2) if known else _UNKNOWN * scale**2
+    mean, covariance = np.zeros((len(weight), 3)), np.zeros((len(weight), 3, 3))
+    mean[:, 0], covariance[:, 0, 0] = base, var
+    return _Beliefs(weight, mean, covariance)
+
+
+def _live(life: Life, beliefs: _Beliefs, scale: float) -> _Beliefs:
+    trials = list(life.trials)
+    for number, window in enumerate(life.windows):
+        while trials and trials[0].after <= number:
+            beliefs = _tried(trials.pop(0), beliefs, scale)
+        beliefs = _looked(window, beliefs, scale)
+    for trial in trials:
+        beliefs = _tried(trial, beliefs, scale)
+    return beliefs
+
+
+def _tried(trial: Trial, beliefs: _Beliefs, scale: float) -> _Beliefs:
+    noise = trial.gain_se**2 + (_MODELS_DIFFER * scale) ** 2
+    return beliefs.seen(trial.gain, np.full_like(beliefs.weight, noise), _EXCESS)
+
+
+def _looked(window: WindowLoss, beliefs: _Beliefs, scale: float) -> _Beliefs:
+    """One window later, when its loss is known, or estimated, or neither."""
+    if window.loss is not None and window.labelled:
+        chance = window.loss_se if window.loss_se else scale / np.sqrt(window.labelled)
+        return _measured(window.loss, chance**2, beliefs, scale)
+    if window.estimated is not None:
+        off = (window.estimated_se or 0.0) ** 2 + (_ESTIMATE_OFF * scale) ** 2
+        return _measured(window.estimated, off, beliefs, scale)
+    return beliefs.later(scale, _JUMP * _JUMPS**0.5)
+
+
+def _measured(loss: float, var: float, beliefs: _Beliefs, scale: float) -> _Beliefs:
+    """After a window that was as usual, or in which much has come, or a storm raged."""
+    storms, chance = _GRID[1], np.full_like(beliefs.weight, var)
+    quiet = beliefs.later(scale)
+    usual = quiet.seen(loss, chance, _LOSS)
+    jump = beliefs.later(scale, _JUMP).seen(loss, chance, _LOSS)
+    storm = quiet.seen(loss, chance + (_STORM * scale) ** 2, _LOSS)
+    return _either(
+        [
+            usual._replace(weight=usual.weight + np.log(1 - _JUMPS - storms)),
+            jump._replace(weight=jump.weight + np.log(_JUMPS)),
+            storm._replace(weight=storm.weight + np.log(storms)),
+        ]
+    )
+
+
+def _row_sd(lives: Sequence[Life]) -> float:
+    """The standard deviation of a row's loss: what everything is measured in, so that no unit has to be named."""
+    found = [
+        window.loss_se * np.sqrt(window.labelled)
+        for life in lives
+        for window in life.windows
+        if window.loss is not None and window.loss_se and window.labelled
+    ]
+    return float(np.median(found)) if found else 0.4
