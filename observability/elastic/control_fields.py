@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, get_args
 
 from observability.events import ControlKind
+from observability.monitors.verdicts import ErrorMetrics
 
 Properties: TypeAlias = dict[str, Any]
 
@@ -38,7 +39,7 @@ _FEATURE_DRIFT: Final[Properties] = {
     "feature": KEYWORD, "method": KEYWORD, "score": NUMBER, "threshold": NUMBER, "drifted": FLAG,
     "missing_share": NUMBER, "reference_missing_share": NUMBER, "unseen_share": NUMBER, "reason": TEXT,
 }  # fmt: skip
-_ERRORS: Final[Properties] = {name: NUMBER for name in ("roc_auc", "pr_auc", "log_loss", "error", "brier")}
+_ERRORS: Final[Properties] = {name: NUMBER for name in ErrorMetrics.model_fields}
 _WINDOW: Final[Properties] = {
     "window": KEYWORD, "version": COUNT, "monitor": KEYWORD, "revision": COUNT, "segment": KEYWORD,
     "after": INSTANT, "until": INSTANT, "rows": COUNT, "late_rows": COUNT, "labelled": COUNT, "sampled": COUNT,
