@@ -47,6 +47,8 @@ _STORM: Final = 0.15
 _MODELS_DIFFER: Final = 0.0125
 #: an estimated error is off by so much more than its interval says
 _ESTIMATE_OFF: Final = 0.05
+#: a reference of which it is not said how sure it is counts as one of so many rows
+_REFERENCE_ROWS: Final = 1_000
 #: variance of a loss of which nothing is known, as a multiple of a row's
 _UNKNOWN: Final = 1e4
 #: a version of which nothing is known is expected to serve so many windows
@@ -275,7 +277,8 @@ def _begin(life: Life, weight: Floats, scale: float) -> _Beliefs:
     """A new version has no excess. Without a reference its first windows say what is usual."""
     known = life.reference is not None
     base = life.reference if life.reference is not None else 0.0
-    var = ((life.reference_se or 0.0) ** 2 + (_MODELS_DIFFER * scale) ** 2) if known else _UNKNOWN * scale**2
+    chance = life.reference_se if life.reference_se is not None else scale / _REFERENCE_ROWS**0.5
+    var = chance**2 + (_MODELS_DIFFER * scale) ** 2 if known else _UNKNOWN * scale**2
     mean, covariance = np.zeros((len(weight), 3)), np.zeros((len(weight), 3, 3))
     mean[:, 0], covariance[:, 0, 0] = base, var
     return _Beliefs(weight, mean, covariance)
