@@ -6,8 +6,8 @@ weights are those that balance every column's values between the two, as far as 
 matters: a logistic regression of the labels on the columns beside the calibrated score, each feature's coefficients
 drawn together by a variance of its own, which is estimated (empirical Bayes). The two forms are one: what a ridge
 regression predicts of a mean is a weighted mean of its labels, with weights that balance the columns; see Bruns-Smith,
-Dukes, Feller and Ogburn (2023), Augmented balancing weights as linear regression. A window that looks like the reference
-so gets the plain estimate. Weights from a classifier of window against reference were tried beside it, on synthetic
+Dukes, Feller and Ogburn (2023), Augmented balancing weights as linear regression. A window like the reference so gets
+the plain estimate. Weights from a classifier of window against reference were tried beside it, on synthetic
 streams: they also weight what has nothing to do with errors, and were noisier.
 """
 
