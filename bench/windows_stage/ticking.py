@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -18,10 +19,12 @@ import psutil
 
 from bench.windows_stage.traffic import MODEL, SIGNATURE, START, reference
 from observability.monitors.case import Case
-from observability.monitors.evidently_scores import score_window
+from observability.monitors.drift.features import judge_features
+from observability.monitors.evidently_scores import count_quality, error_metrics
 from observability.monitors.judging import judge
 from observability.monitors.settings import DriftSettings, MonitorSettings
-from observability.ports import LogStore, Span
+from observability.monitors.verdicts import ErrorMetrics
+from observability.ports import LogStore, Sample, Span
 from observability.settings import Settings
 from observability.windows import Cursor
 
@@ -51,7 +54,7 @@ class Ticker:
 
     def __init__(self, store: LogStore, rows: int, everything: bool) -> None:
         self._store, self._rows, self._sample = store, rows, rows if everything else SAMPLE
-        self._judge, self._settings = (score_window, EVIDENTLY) if everything else (judge, MonitorSettings())
+        self._everything = everything
         self._reference = reference()
 
     def tick(self) -> dict[str, float]:
@@ -68,14 +71,26 @@ class Ticker:
         sampled = time.perf_counter()
         exact = store.rollup(span)
         counted = time.perf_counter()
-        verdict = self._judge(Case("w-1", sample, self._reference, SIGNATURE, self._settings, settled=True))
+        metrics = self._score(sample)
         scored = time.perf_counter()
-        if not exact.rows == sample.rows == rows or verdict.errors.metrics.roc_auc is None:
+        if not exact.rows == sample.rows == rows or metrics.roc_auc is None:
             raise RuntimeError(f"a window of {rows} rows came back with {sample.rows} and {exact.rows}")
         return {
             "cut": cut - began, "sample": sampled - cut, "rollup": counted - sampled, "score": scored - counted,
             "tick": scored - began,
         }  # fmt: skip
+
+    def _score(self, sample: Sample) -> ErrorMetrics:
+        """By the product, or in the other mode what Evidently has of it: drift, counts, and errors of both sides."""
+        case = Case("w-1", sample, self._reference, SIGNATURE, settled=True)
+        if not self._everything:
+            return judge(case).errors.metrics
+        judge_features(replace(case, settings=EVIDENTLY))
+        count_quality(sample.frame, SIGNATURE)
+        past = self._reference
+        error_metrics(past.labels, past.scores, (past.scores > case.threshold).astype(float))
+        columns = (sample.frame[name].to_numpy(float) for name in ("label", "score", "prediction"))
+        return error_metrics(*columns)
 
 
 def peak_memory() -> int:

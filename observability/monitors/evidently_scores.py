@@ -1,4 +1,4 @@
-"""Evidently scores a window. The one module that imports it (which takes 6 s: keep the process).
+"""What Evidently computes of a window. The one module that imports it (which takes 6 s: keep the process).
 
 What it must be spared (0.7.23): an all-missing column, an absent one or a single-class label ends the whole
 report, so each column gets its own; missing values are dropped before testing, so the shares of missing and
@@ -14,7 +14,6 @@ os.environ["DO_NOT_TRACK"] = "1"  # before the import: telemetry is on by defaul
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -34,66 +33,30 @@ from evidently.metrics import (
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
 from bundle.signature import Feature, Signature
-from observability.monitors.case import Case
-from observability.monitors.pooling import ColumnPair, chance_threshold, numeric_pair, paired
-from observability.monitors.reference import Reference
+from observability.monitors.pooling import ColumnPair, chance_threshold
 from observability.monitors.settings import DriftSettings
 from observability.monitors.verdicts import (
-    DriftVerdict,
     ErrorMetrics,
-    ErrorVerdict,
     FeatureDrift,
     QualityVerdict,
-    WindowVerdict,
 )
 
 #: what a report is known to raise on data that it cannot take
 _REFUSALS: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 _TESTS: Final = frozenset({"ks", "chisquare"})
+#: what it counts, by the name in a verdict
+COUNTS: Final = {
+    "duplicated_rows": DuplicatedRowCount,
+    "duplicated_columns": DuplicatedColumnsCount,
+    "constant_columns": ConstantColumnsCount,
+    "empty_columns": EmptyColumnsCount,
+}
 
 
-def score_window(case: Case) -> WindowVerdict:
-    """Everything that Evidently can tell of a window; what cannot be told is None with a reason."""
-    frame, reference, check = case.sample.frame.reset_index(drop=True), case.reference, case.settings.drift
-    signature = case.signature
-    pairs = {
-        feature.name: paired(feature, frame, reference.features, check.top_categories) for feature in signature.features
-    }
-    if reference.reason is not None:  # beside next to nothing, everything is unseen
-        pairs = {name: replace(pair, unseen_share=None, out_of_range_share=None) for name, pair in pairs.items()}
-    with _quiet():
-        return WindowVerdict(
-            rows=case.sample.rows,
-            sampled=len(frame),
-            labelled=case.sample.labelled,
-            drift=_drift(frame, pairs, reference, signature, check),
-            quality=_quality(frame, pairs, signature),
-            errors=_errors(frame, reference, case.settings.min_labels, case.threshold),
-        )
-
-
-def _drift(
-    frame: pd.DataFrame,
-    pairs: dict[str, ColumnPair],
-    reference: Reference,
-    signature: Signature,
-    check: DriftSettings,
-) -> DriftVerdict:
-    why_not = reference.reason
-    features = tuple(_feature_drift(feature, pairs[feature.name], check, why_not) for feature in signature.features)
-    scores = numeric_pair(frame["score"], pd.Series(reference.usual_scores))
-    known = any(feature.drifted is not None for feature in features)
-    return DriftVerdict(
-        features=features,
-        drifted_share=sum(bool(feature.drifted) for feature in features) / len(features) if known else None,
-        prediction=_feature_drift(Feature(name="score", type="numeric"), scores, check, why_not),
-    )
-
-
-def _feature_drift(feature: Feature, pair: ColumnPair, check: DriftSettings, why_not: str | None) -> FeatureDrift:
+def feature_drift(feature: Feature, pair: ColumnPair, check: DriftSettings, why_not: str | None) -> FeatureDrift:
+    """One column by the method of Evidently's that the settings name, with the threshold beside it."""
     numeric = feature.type == "numeric"
-    method: str = check.numeric_method if numeric else check.categorical_method
-    method = ("ks" if numeric else "jensenshannon") if method == "calibrated" else method
+    method = check.numeric_method if numeric else check.categorical_method
     threshold = check.numeric_threshold if numeric else check.categorical_threshold
     score, reason = None, why_not or _why_not(pair, check.min_rows)
     if reason is None:
@@ -129,40 +92,32 @@ def _score(pair: ColumnPair, numeric: bool, method: str, threshold: float) -> tu
     )
     metric = ValueDrift(column="value", method=method, threshold=threshold)
     try:
-        score = _values([metric], current, reference, definition)[0]
+        with _quiet():
+            score = _values([metric], current, reference, definition)[0]
     except _REFUSALS as error:
         return None, f"Evidently could not compare it: {type(error).__name__}: {error}"
     return (score, None) if np.isfinite(score) else (None, f"Evidently's {method} is not a number")
 
 
-def _quality(frame: pd.DataFrame, pairs: dict[str, ColumnPair], signature: Signature) -> QualityVerdict:
-    metrics = [DuplicatedRowCount(), DuplicatedColumnsCount(), ConstantColumnsCount(), EmptyColumnsCount()]
-    counts: list[int | None] = [None] * len(metrics)
-    reason = None
+def count_quality(frame: pd.DataFrame, signature: Signature) -> QualityVerdict:
+    """What Evidently counts of a window's data, without the shares; None with a reason where it could not."""
     present = [feature for feature in signature.features if feature.name in frame]
+    nothing = QualityVerdict(missing_share={}, unseen_share={}, out_of_range_share={})
     if frame.empty or not present:
-        reason = "there are no rows with features"
-    else:
-        definition = DataDefinition(
-            numerical_columns=[feature.name for feature in present if feature.type == "numeric"],
-            categorical_columns=[feature.name for feature in present if feature.type == "categorical"],
-        )
-        try:
-            counts = [int(value) for value in _values(metrics, _plain(frame, present), None, definition)]
-        except _REFUSALS as error:
-            reason = f"Evidently could not summarise the window: {type(error).__name__}: {error}"
-    return QualityVerdict(
-        missing_share={name: pair.missing_share for name, pair in pairs.items()},
-        unseen_share={name: p.unseen_share for name, p in pairs.items() if p.unseen_share is not None},
-        out_of_range_share={
-            name: p.out_of_range_share for name, p in pairs.items() if p.out_of_range_share is not None
-        },
-        duplicated_rows=counts[0],
-        duplicated_columns=counts[1],
-        constant_columns=counts[2],
-        empty_columns=counts[3],
-        reason=reason,
+        return nothing.model_copy(update={"reason": "there are no rows with features"})
+    definition = DataDefinition(
+        numerical_columns=[feature.name for feature in present if feature.type == "numeric"],
+        categorical_columns=[feature.name for feature in present if feature.type == "categorical"],
     )
+    try:
+        with _quiet():
+            counts = _values(
+                [count() for count in COUNTS.values()], _plain(frame.reset_index(drop=True), present), None, definition
+            )
+    except _REFUSALS as error:
+        reason = f"Evidently could not summarise the window: {type(error).__name__}: {error}"
+        return nothing.model_copy(update={"reason": reason})
+    return nothing.model_copy(update={name: int(count) for name, count in zip(COUNTS, counts, strict=True)})
 
 
 def _plain(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
@@ -176,22 +131,6 @@ def _plain(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
             codes = pd.factorize(column.where(column.notna() & (column != ""), None).astype(object))[0]
             columns[feature.name] = pd.Series(codes).map(lambda code: None if code < 0 else f"category {code}")
     return pd.DataFrame(columns)
-
-
-def _errors(frame: pd.DataFrame, reference: Reference, min_labels: int, threshold: float) -> ErrorVerdict:
-    known = frame["label"].isin([0, 1]).to_numpy(bool)
-    labels, scores = frame["label"].to_numpy(float)[known], frame["score"].to_numpy(float)[known]
-    told = np.isin(reference.labels, [0, 1]) & np.isfinite(reference.scores)
-    past_labels, past_scores = reference.labels[told], reference.scores[told]
-    reason, metrics = None, ErrorMetrics()
-    if len(labels) < min_labels:
-        reason = f"{len(labels)} labels, {min_labels} are needed"
-    else:
-        metrics = error_metrics(labels, scores, frame["prediction"].to_numpy(float)[known])
-        if metrics.roc_auc is None:
-            reason = "all labels are of one class, so ranking cannot be judged"
-    past = error_metrics(past_labels, past_scores, (past_scores > threshold).astype(float))
-    return ErrorVerdict(labelled=len(labels), metrics=metrics, reference=past, reason=reason)
 
 
 def error_metrics(
@@ -217,7 +156,8 @@ def error_metrics(
             BinaryClassification(target="label", prediction_labels="prediction", prediction_probas="score", pos_label=1)
         ],
     )
-    roc_auc, loss, accuracy = _values([RocAuc(), LogLoss(), Accuracy()], frame, None, definition)
+    with _quiet():
+        roc_auc, loss, accuracy = _values([RocAuc(), LogLoss(), Accuracy()], frame, None, definition)
     pr_auc = float(average_precision_score(labels, scores))
     return ErrorMetrics(roc_auc=roc_auc, pr_auc=pr_auc, log_loss=loss, error=1 - accuracy, brier=brier)
 

@@ -1,4 +1,4 @@
-"""What Evidently's scores promise, on windows that it would not survive alone."""
+"""What the verdict on a window promises, also of windows that Evidently would not survive alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from bundle.signature import Feature, RawField, Signature
 from observability.monitors.case import Case
-from observability.monitors.evidently_scores import error_metrics, score_window
+from observability.monitors.evidently_scores import error_metrics
+from observability.monitors.judging import judge
 from observability.monitors.reference import Reference
 from observability.monitors.settings import DriftSettings, MonitorSettings
 from observability.monitors.verdicts import WindowVerdict
@@ -50,9 +51,8 @@ def reference(size: int = 5_000, frame: pd.DataFrame | None = None) -> Reference
 
 def verdict(frame: pd.DataFrame, against: Reference | None = None, **check) -> WindowVerdict:
     sample = Sample(frame, rows=len(frame), labelled=int(frame["label"].notna().sum()))
-    return score_window(
-        Case("w-1", sample, against or reference(), SIGNATURE, MonitorSettings(drift=DriftSettings(**check)))
-    )
+    settings = MonitorSettings(drift=DriftSettings(**check))
+    return judge(Case("w-1", sample, against or reference(), SIGNATURE, settings, level=0.001, settled=True))
 
 
 def feature(of: WindowVerdict, name: str):
@@ -94,16 +94,12 @@ def test_every_method_tells_a_shifted_window_from_a_quiet_one(numeric, categoric
     assert verdict(frame, **check).drift.drifted == ("n0", "c0")
 
 
-def test_an_all_missing_or_absent_column_gets_no_verdict_and_hides_no_other():
+def test_an_all_missing_or_absent_column_has_drifted_and_hides_no_other():
     frame = rows(40, 1_000).drop(columns=["n1", "c1"])
     frame["n0"], frame["c0"], frame["n2"] = np.nan, None, frame["n2"] * 2
     found = verdict(frame)
-    for name in ("n0", "n1"):
-        assert feature(found, name).drifted is None
-        assert "0 values in the window" in feature(found, name).reason
-        assert feature(found, name).missing_share == 1
-    for name in ("c0", "c1"):  # for a category, missing is a value of its own
-        assert feature(found, name).drifted is True
+    for name in ("n0", "n1", "c0", "c1"):
+        assert (feature(found, name).drifted, feature(found, name).aspect) == (True, "missing")
         assert feature(found, name).missing_share == 1
     assert feature(found, "n2").drifted is True
     assert feature(found, "n3").drifted is False
@@ -124,7 +120,7 @@ def test_a_rise_of_missing_values_is_measured_beside_the_drift():
     frame.loc[frame.index % 2 == 0, "c0"] = None
     found = verdict(frame)
     assert found.quality.missing_share["n0"] == pytest.approx(0.9)
-    assert feature(found, "n0").drifted is False
+    assert (feature(found, "n0").drifted, feature(found, "n0").aspect) == (True, "missing")
     assert feature(found, "c0").missing_share == pytest.approx(0.52, abs=0.03)
     assert feature(found, "c0").reference_missing_share == pytest.approx(0.05, abs=0.01)
     assert feature(found, "c0").drifted is True
