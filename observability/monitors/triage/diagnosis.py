@@ -21,12 +21,17 @@ from observability.monitors.triage.truncation import find_truncation
 from observability.monitors.triage.units import find_units
 from observability.monitors.triage.volume import volume_departure
 from observability.monitors.triage.zones import find_zones
-from observability.monitors.verdicts import Cause, Diagnosis, DriftVerdict, Ranked, WindowVerdict
+from observability.monitors.verdicts import Bug, Cause, Diagnosis, DriftVerdict, Ranked, WindowVerdict
 
 #: a column that was as far from the reference, up to this share, in the window before has not broken now
 _SUDDEN: Final = 0.6
-#: bugs within this share of the best one's gain are told beside it
-_AS_GOOD: Final = 0.3
+#: of bugs that explain as much, up to this share, the simplest is told: one that was seen itself, then one value, ...
+_AS_GOOD: Final = 0.93
+_SIMPLEST: Final[tuple[Bug, ...]] = (
+    "schema", "encoding", "nulls", "duplicates", "timezone", "swapped", "truncated", "unit", "stale",
+)  # fmt: skip
+#: of the best one's gain: a column that is broken in the same way by less is not told beside it
+_BESIDE: Final = 0.3
 
 
 def diagnose(case: Case, verdict: WindowVerdict) -> Diagnosis:
@@ -49,7 +54,9 @@ def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypo
     if case.reference.reason is not None or not len(case.sample.frame):
         return []
     found = (each for each in _hypotheses(case, columns) if _is_sudden(case, verdict, each))
-    return sorted(found, key=lambda each: -each.gain)
+    ranked = sorted(found, key=lambda each: -each.gain)
+    best = [each for each in ranked if each.gain >= _AS_GOOD * ranked[0].gain]
+    return sorted(best, key=lambda each: _SIMPLEST.index(each.bug)) + ranked[len(best) :]
 
 
 def _hypotheses(case: Case, columns: Columns) -> Iterator[Hypothesis]:
@@ -74,10 +81,10 @@ def _is_sudden(case: Case, verdict: WindowVerdict, hypothesis: Hypothesis) -> bo
 def _bug(bugs: list[Hypothesis], ranked: tuple[Ranked, ...]) -> Diagnosis:
     """The best explanation, with every column that is broken in the same way beside it."""
     best = bugs[0]
-    alike = [each for each in bugs if each.bug == best.bug and each.gain >= _AS_GOOD * best.gain]
+    alike = [each for each in bugs if each.bug == best.bug and each.gain >= _BESIDE * best.gain]
     told, columns = [best], list(best.columns)
     for each in alike:
-        if best.bug != "truncated" and not set(each.columns) & set(columns):
+        if best.bug != "truncated" and each.columns and not set(each.columns) & set(columns):
             told.append(each)
             columns += each.columns
     said = [each.said for each in told]

@@ -21,7 +21,7 @@ Undo = Callable[[str], str]
 #: of the rows, those of categories that the reference does not hold
 _LEAST_UNSEEN: Final = 0.03
 #: of these rows, those that are known once undone
-_LEAST_MAPPED: Final = 0.8
+_LEAST_MAPPED: Final = 0.5
 
 
 def _redecoded(written: str, read: str) -> Undo:

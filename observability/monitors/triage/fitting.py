@@ -54,12 +54,18 @@ def chance(column: Column, overdispersion: float = 1.0) -> float:
     return (bins - 1) / 4 * _scale(column) * overdispersion
 
 
+def tolerance(column: Column, overdispersion: float = 1.0) -> float:
+    """Two distances of the column that differ by less are equally good: a standard deviation of what chance adds."""
+    bins = int(np.count_nonzero(column.shares_now + column.shares_then))
+    return float(np.sqrt(2 * max(bins - 1, 1)) / 4 * _scale(column) * overdispersion)
+
+
 def beyond(column: Column, overdispersion: float = 1.0) -> float:
     """How far the column is from the reference, beyond chance."""
     return max(distance(column.shares_now, column.shares_then) - chance(column, overdispersion), 0.0)
 
 
-def is_apart(column: Column, overdispersion: float = 1.0, level: float = 1e-6) -> bool:
+def is_apart(column: Column, overdispersion: float = 1.0, level: float = 1e-4) -> bool:
     """Whether chance alone would not put the column as far from the reference."""
     now, then = column.shares_now, column.shares_then
     bins = int(np.count_nonzero(now + then))

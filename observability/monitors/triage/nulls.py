@@ -23,7 +23,7 @@ _WORDS: Final = frozenset({
 LEAST_GROWTH: Final = 0.05
 _LEAST_EXPLAINED: Final = 0.7
 #: bins of the reference beside the value: with fewer every change of shares looks as if one value explained it
-LEAST_BINS: Final = 8
+LEAST_BINS: Final = 5
 
 
 def find_nulls(columns: Columns) -> Iterator[Hypothesis]:

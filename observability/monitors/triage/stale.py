@@ -18,11 +18,13 @@ from observability.monitors.triage.nulls import LEAST_BINS, LEAST_GROWTH, bins_b
 _LEAST_EXPLAINED: Final = 0.6
 #: rows, one after the other, that hold one value
 _LEAST_RUN: Final = 30
-#: how seldom a run as long comes by chance in rows that are drawn from the window's own shares
+#: how seldom a run as long comes by chance in rows as they are in the reference and beside the run
 _LEVEL: Final = 1e-9
-#: neighbours in time that are alike, at least, and at most by chance
-_HELD: Final = 0.5
-_BY_CHANCE: Final = 0.25
+#: neighbours in time that are alike by chance: above it the rows cannot tell, below the lower one values are so many
+#: that a feed that stands still has fewer of them
+_BY_CHANCE: Final = 0.6
+_OF_MANY: Final = 0.02
+_LEAST_VALUES: Final = 0.7
 
 
 def find_stale(columns: Columns) -> Iterator[Hypothesis]:
@@ -78,7 +80,8 @@ def _run(column: Column, order: npt.NDArray[np.int64] | None) -> tuple[int, floa
     values = column.now[order]
     length, first = longest_run(values)
     value = values[first]
-    usual = float((pd.Series(column.then) == value).mean())
+    elsewhere = np.delete(values, np.s_[first : first + length])
+    usual = max(float(np.mean(side == value)) for side in (column.then, elsewhere) if len(side))
     usual = min(max(usual, 1 / max(len(column.then), 1)), 1 - 1e-9)
     if length < _LEAST_RUN or np.log(len(values)) + length * np.log(usual) > np.log(_LEVEL):
         return 0, None
@@ -91,9 +94,9 @@ def _held(column: Column, order: npt.NDArray[np.int64] | None) -> Iterator[Hypot
         return
     values = column.now[order]
     alike = float(np.mean(values[1:] == values[:-1])) if len(values) > 1 else 0.0
-    chance = float((pd.Series(column.then).value_counts(normalize=True) ** 2).sum())
+    chance = max(float((pd.Series(side).value_counts(normalize=True) ** 2).sum()) for side in (column.now, column.then))
     now, then = distinct(column)
-    if alike < _HELD or chance > _BY_CHANCE or now > 0.7 * then:
+    if alike < (1 + chance) / 2 or chance > _BY_CHANCE or (chance < _OF_MANY and now > _LEAST_VALUES * then):
         return
     said = (
         f"{alike:.0%} of the rows hold the {column.name} of the row before, {chance:.0%} would by chance: "

@@ -11,14 +11,15 @@ import numpy.typing as npt
 from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Columns, NumericColumn, TextColumn
 from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.grids import Grid
 from observability.monitors.triage.hypotheses import Hypothesis
 
 #: of the reference's rows, those that are gone
 _LEAST_GONE: Final = 0.04
-_MOST_GONE: Final = 0.9
+_MOST_GONE: Final = 0.75
 #: rows of a category (or interval) that the window should hold: by chance it holds none once in 600,000 windows
 _EXPECTED: Final = 14
-_LEAST_EXPLAINED: Final = 0.6
+_LEAST_EXPLAINED: Final = 0.75
 
 
 def find_truncation(columns: Columns) -> Iterator[Hypothesis]:
@@ -60,7 +61,7 @@ def _interval(column: NumericColumn) -> tuple[npt.NDArray[np.bool_], str]:
     now = np.unique(column.now[~np.isnan(column.now)])
     then = np.sort(column.then[~np.isnan(column.then)])
     nothing = np.zeros(len(column.then), dtype=bool)
-    if not len(now) or not len(then):
+    if not len(now) or not len(then) or Grid.of(column).was_left:  # what moves values takes none away
         return nothing, ""
     ends = np.concatenate([[-np.inf], now, [np.inf]])
     counts = np.searchsorted(then, ends[1:], "left") - np.searchsorted(then, ends[:-1], "right")

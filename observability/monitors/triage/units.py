@@ -10,6 +10,7 @@ import numpy as np
 
 from observability.monitors.triage.columns import Columns, NumericColumn
 from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.grids import Grid
 from observability.monitors.triage.hypotheses import Hypothesis
 
 
@@ -30,27 +31,57 @@ class Conversion:
         return Conversion(self.said, self.factor * ratio, self.offset)
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A conversion, how well the reference so converted tells the window, and how the values' grid speaks of it."""
+
+    conversion: Conversion
+    fit: Fit
+    #: of the values that left the reference's grid, those that come back; None where none did
+    back: float | None
+
+    @property
+    def is_back(self) -> bool:
+        return self.back is not None and self.back >= _LEAST_BACK
+
+
 _PAIRS: Final = (
     ("tenths", "ones", 10.0), ("percent", "fractions", 100.0), ("thousandths", "ones", 1000.0),
     ("millionths", "ones", 1e6), ("seconds", "minutes or minutes for hours", 60.0), ("seconds", "hours", 3600.0),
     ("hours", "days", 24.0), ("kilometres", "miles", 1.609344), ("kilometres", "nautical miles", 1.852),
-    ("feet", "metres", 3.28084), ("yards", "metres", 1.09361), ("centimetres", "inches", 2.54),
+    ("feet", "metres", 3.28084), ("centimetres", "inches", 2.54),
     ("millimetres", "inches", 25.4), ("inches", "feet", 12.0), ("pounds", "kilograms", 2.204623),
     ("grams", "ounces", 28.349523), ("litres", "gallons", 3.785412), ("kilojoules", "kilocalories", 4.184),
     ("miles per hour", "knots", 1.150779), ("knots", "metres per second", 1.943844),
     ("kilometres per hour", "metres per second", 3.6), ("miles per hour", "metres per second", 2.236936),
-    ("hectopascals", "inches of mercury", 33.86389), ("degrees", "radians", 180 / np.pi), ("days", "weeks", 7.0),
+    ("hectopascals", "inches of mercury", 33.86389), ("degrees", "radians", 180 / np.pi),
 )  # fmt: skip
 _SCALES: Final = (
     Conversion("degrees Fahrenheit in place of degrees Celsius", 1.8, 32.0),
     Conversion("kelvin in place of degrees Celsius", 1.0, 273.15),
     Conversion("kelvin in place of degrees Fahrenheit", 1 / 1.8, 273.15 - 32 / 1.8),
 )
-#: more than a world that changes would do to a column between two windows
+#: more than a world that changes would do to a column between two windows, even to a part of the rows
 _ABRUPT: Final = 5.0
-#: neighbours of a smaller factor: one that fits as well says that it is no unit that changed
-_NEIGHBOURS: Final = (0.82, 0.86, 0.9, 1 / 0.9, 1 / 0.86, 1 / 0.82)
+#: and to all of them: such a scaling is a unit's, though it is none of the known
+_LARGE: Final = 1.8
+#: less is told from a world that changes only by the grid that values lie on
+_SMALL: Final = 1.3
+#: scalings of all rows beside the known factor: one that fits better says that it is no unit that changed
+_BESIDE: Final = tuple(float(ratio) for ratio in np.geomspace(0.55, 1 / 0.55, 61))
+#: by so much, as a logarithm, may the scaling that fits best differ from the known factor
+_NEAR: Final = 0.035
 _LEAST_EXPLAINED: Final = 0.7
+#: of a factor that is not abrupt
+_LEAST_OF_SMALL: Final = 0.85
+#: and that must have been rounded, for the values have kept the grid
+_LEAST_OF_ROUNDED: Final = 0.95
+#: of values that left the reference's grid, those that come back to it
+_LEAST_BACK: Final = 0.8
+#: where they do, the rest of the distance may be a drift beside
+_LEAST_BESIDE: Final = 0.4
+#: of the rows, that a factor which is not abrupt must have changed where no grid tells
+_WHOLE: Final = 0.95
 #: of the rows
 _LEAST_SHARE: Final = 0.04
 
@@ -69,10 +100,11 @@ def find_units(columns: Columns) -> Iterator[Hypothesis]:
         spread = columns.spread(column.name)
         if not is_apart(column, spread):
             continue
-        fits = [(conversion, _fit(column, conversion, spread)) for conversion in conversions()]
-        conversion, found = min(fits, key=lambda each: each[1].after)
-        if found.explained >= _LEAST_EXPLAINED and found.share >= _LEAST_SHARE and _is_sharp(column, conversion, found):
-            yield _told(column, conversion, found)
+        grid = Grid.of(column)
+        tried = [Tried(each, _fit(column, each, spread), _back(column, each, grid)) for each in conversions()]
+        known = [each for each in tried if _is_known(column, each, grid)]
+        if known:
+            yield _told(column, min(known, key=lambda each: (not each.is_back, each.fit.after)))
 
 
 def _fit(column: NumericColumn, conversion: Conversion, spread: float) -> Fit:
@@ -80,18 +112,42 @@ def _fit(column: NumericColumn, conversion: Conversion, spread: float) -> Fit:
     return fit(column, supposed, spread)
 
 
-def _is_sharp(column: NumericColumn, conversion: Conversion, found: Fit) -> bool:
+def _is_known(column: NumericColumn, tried: Tried, grid: Grid) -> bool:
     """Whether the factor itself is what fits, not any that moves the column as far.
 
-    A shift of the world can be as large as a small factor, but it is not that factor.
+    A shift of the world can be as large as a small factor, but it is not that factor, and it leaves the grid alone.
     """
-    if conversion.offset or not 1 / _ABRUPT < conversion.factor < _ABRUPT:
-        return True
-    others = [_fit(column, conversion.near(ratio), 1.0).after for ratio in _NEIGHBOURS]
-    return found.after < 0.5 * min(others)
+    found, factor = tried.fit, abs(float(np.log(tried.conversion.factor)))
+    if found.share < _LEAST_SHARE:
+        return False
+    if tried.back is not None and (tried.is_back or factor < np.log(_ABRUPT)):
+        return tried.is_back and found.explained >= _LEAST_BESIDE
+    if factor >= np.log(_ABRUPT):
+        return found.explained >= _LEAST_EXPLAINED
+    least = _LEAST_OF_ROUNDED if grid.was_kept else _LEAST_OF_SMALL
+    if found.explained < least or found.share < _WHOLE:
+        return False
+    return bool(tried.conversion.offset) or (factor >= np.log(_SMALL) and _fits_best(column, tried))
 
 
-def _told(column: NumericColumn, conversion: Conversion, found: Fit) -> Hypothesis:
+def _fits_best(column: NumericColumn, tried: Tried) -> bool:
+    """Of all scalings the known factor, or one that is too large for anything but a unit."""
+    scaled = {ratio: _scaled(column, tried.conversion.near(ratio)) for ratio in _BESIDE}
+    best = min(scaled, key=lambda ratio: scaled[ratio].after)
+    measured = abs(float(np.log(tried.conversion.factor * best)))
+    return abs(float(np.log(best))) <= _NEAR or measured >= np.log(_LARGE)
+
+
+def _back(column: NumericColumn, conversion: Conversion, grid: Grid) -> float | None:
+    return grid.come_back((column.now - conversion.offset) / conversion.factor)
+
+
+def _scaled(column: NumericColumn, conversion: Conversion) -> Fit:
+    return fit(column, column.shares(conversion.factor * column.then), whole=True)
+
+
+def _told(column: NumericColumn, tried: Tried) -> Hypothesis:
+    conversion, found = tried.conversion, tried.fit
     offset = f" {conversion.offset:+.4g}" if conversion.offset else ""
     said = (
         f"{column.name} is {conversion.factor:.4g} times what it was{offset}, as {conversion.said}, in "

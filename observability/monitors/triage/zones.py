@@ -8,28 +8,28 @@ from typing import Final
 import numpy as np
 
 from observability.monitors.triage.columns import Columns, Numbers, NumericColumn
-from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.fitting import Fit, fit, is_apart, tolerance
 from observability.monitors.triage.hypotheses import Hypothesis
 
 _DAY: Final = 24
-_LEAST_EXPLAINED: Final = 0.6
+_LEAST_EXPLAINED: Final = 0.75
 _LEAST_SHARE: Final = 0.04
 #: hours of the day that the reference holds, so that other small numbers are not taken for hours
 _LEAST_HOURS: Final = 10
-#: what a turn by one hour less or more leaves, at least, beside what the right one leaves
-_SHARPNESS: Final = 1.5
 
 
 def find_zones(columns: Columns) -> Iterator[Hypothesis]:
     """Of each column that holds hours of the day the turn that explains it best, if one does."""
     for column in columns.numeric:
         spread = columns.spread(column.name)
-        if not holds_hours(column.then) or not is_apart(column, spread):
+        if not (holds_hours(column.then) and holds_hours(column.now)) or not is_apart(column, spread):
             continue
-        fits = [fit(column, column.shares(np.mod(column.then + hours, _DAY)), spread) for hours in range(1, _DAY)]
-        best = min(range(len(fits)), key=lambda place: fits[place].after)
-        if _holds(fits, best):
-            yield _told(column, fits[best], best + 1)
+        hours = NumericColumn(column.name, np.floor(column.now), np.floor(column.then))
+        fits = [fit(hours, hours.shares(np.mod(hours.then + turn, _DAY)), spread) for turn in range(1, _DAY)]
+        least = min(each.after for each in fits) + tolerance(hours, spread)
+        found = max((each for each in fits if each.after <= least), key=lambda each: each.share)
+        if found.explained >= _LEAST_EXPLAINED and found.share >= _LEAST_SHARE:
+            yield _told(column, found, fits.index(found) + 1)
 
 
 def holds_hours(values: Numbers) -> bool:
@@ -37,17 +37,14 @@ def holds_hours(values: Numbers) -> bool:
     known = values[~np.isnan(values)]
     if not len(known) or known.min() < 0 or known.max() >= _DAY or known.max() < 18:
         return False
-    to_the_minute = np.abs(known * 60 - np.round(known * 60)) < 0.01
-    whole = np.mean(known == np.floor(known))
-    return bool(to_the_minute.mean() > 0.99 and (whole > 0.05) and len(np.unique(np.floor(known))) >= _LEAST_HOURS)
+    if len(np.unique(np.floor(known))) < _LEAST_HOURS:
+        return False
+    return _within_a_minute(known, 1) or (_within_a_minute(known, 60) and not _within_a_minute(known, 10))
 
 
-def _holds(fits: list[Fit], best: int) -> bool:
-    found = fits[best]
-    beside = [fits[place].after for place in (best - 1, best + 1) if 0 <= place < len(fits)]
-    return (
-        found.explained >= _LEAST_EXPLAINED and found.share >= _LEAST_SHARE and min(beside) > _SHARPNESS * found.after
-    )
+def _within_a_minute(values: Numbers, parts: int) -> bool:
+    """Whether nearly all are whole parts of one: of 60 are minutes, of 10 are numbers of one decimal."""
+    return bool(np.mean(np.abs(values * parts - np.round(values * parts)) < 0.01) > 0.99)
 
 
 def _told(column: NumericColumn, found: Fit, hours: int) -> Hypothesis:

