@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -188,10 +189,15 @@ def _drawn(rng: np.random.Generator, windows: int) -> npt.NDArray[np.float64]:
         _statistics(part, harmonic, ordered)
         for part, ordered in ((apart[:, :NUMBERS], True), (apart[:, NUMBERS:], False))
     )
-    grid = np.linspace(0.1, 40, 4_000)
-    tails = [weighted_chi_square_tail(weights_of(63, True), value) for value in grid]
-    p_values = np.exp(np.interp(numbers, grid, np.log(tails)))
+    p_values = np.exp(np.interp(numbers, *_log_tails()))
     return np.concatenate([p_values, stats.chi2.sf(categorical, DIRECTIONS)], axis=1)
+
+
+@cache
+def _log_tails() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Statistics of a number, and the logarithms of their p-values."""
+    grid = np.linspace(0.1, 40, 2_000)
+    return grid, np.log([weighted_chi_square_tail(weights_of(63, True), value) for value in grid])
 
 
 def _alike(p_values: npt.NDArray[np.float64]) -> float:
