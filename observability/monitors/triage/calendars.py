@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from observability.monitors.triage.columns import Column, Columns
+from observability.monitors.triage.columns import Column, Columns, TextColumn
 
 #: part of a time to its cycle and to its least and greatest value
 _PARTS: Final[Mapping[str, tuple[timedelta, int, int]]] = {
@@ -32,6 +32,8 @@ def follows_the_calendar(column: Column, columns: Columns) -> bool:
     times = columns.times
     known = times.notna().to_numpy() if len(times) == len(column.now) else np.zeros(len(column.now), dtype=bool)
     if not known.any():
+        return False
+    if isinstance(column, TextColumn) and not all(str(name).isdigit() for name in column.bins[:3]):
         return False
     spanned = times.max() - times.min()
     now = pd.to_numeric(pd.Series(column.now), errors="coerce").to_numpy(np.float64)

@@ -42,10 +42,11 @@ def diagnose(case: Case, verdict: WindowVerdict) -> Diagnosis:
     bugs = find_bugs(case, verdict, columns)
     if bugs:
         return _bug(bugs, ranked=ranked)
+    departure = volume_departure(case)
+    if departure is not None and departure.fell:
+        said = f"{departure.said}: a part of the feed is gone, and no column tells which"
+        return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said, *harm.said), ranked=ranked)
     cause, said = _cause(case, verdict, harm)
-    if cause in ("stable", "harmless") and (departure := volume_departure(case)) is not None and departure.fell:
-        said = f"{departure.said}: a part of the feed is gone, and what came is as it was"
-        return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said), ranked=ranked)
     return Diagnosis(cause=cause, explanation=_sentence(said, *harm.said), ranked=ranked)
 
 

@@ -18,6 +18,8 @@ from observability.monitors.triage.nulls import LEAST_BINS, LEAST_GROWTH, bins_b
 _LEAST_EXPLAINED: Final = 0.6
 #: rows, one after the other, that hold one value
 _LEAST_RUN: Final = 30
+#: of the rows with the value beyond the reference's share, those of the one run: many short ones are no frozen feed
+_LEAST_OF_GROWTH: Final = 0.6
 #: how seldom a run as long comes by chance in rows as they are in the reference and beside the run
 _LEVEL: Final = 1e-9
 #: neighbours in time that are alike by chance: above it the rows cannot tell, below the lower one values are so many
@@ -62,7 +64,8 @@ def _frozen(column: Column, columns: Columns, order: npt.NDArray[np.int64] | Non
     for candidate, now, then in grown(column):
         if then == 0 and not _within(column, candidate):
             continue
-        frozen_run = run if candidate == value else 0
+        is_run = candidate == value and run * (1 - then) >= _LEAST_OF_GROWTH * (now - then) * len(column.now)
+        frozen_run = run if is_run else 0
         if not frozen_run and (bins_beside(column, candidate) < LEAST_BINS or then > LEAST_GROWTH):
             continue
         found = fit(column, of_value(column, candidate), columns.spread(column.name))

@@ -15,6 +15,8 @@ from observability.monitors.case import Case, PastVerdict
 
 #: windows before that say how much traffic is usual
 _LEAST_PAST: Final = 3
+#: windows with a bug that do not yet make traffic usual
+_LEFT_OUT: Final = 3
 #: how seldom chance alone does it
 _LEVEL: Final = 1e-5
 
@@ -34,7 +36,7 @@ def volume_departure(case: Case, season: timedelta | None = None) -> Departure |
     With a season those windows are compared that lie whole seasons before, where there are enough.
     """
     rate = case.volume.get("predictions_per_minute")
-    usual = [each for each in (_rate(past) for past in _comparable(case, season)) if each is not None]
+    usual = _usual(_comparable(case, season))
     if rate is None or len(usual) < _LEAST_PAST:
         return None
     middle, ratio = float(np.median(usual)), case.settings.quality.volume_ratio
@@ -59,10 +61,16 @@ def _is_whole(seasons: float) -> bool:
     return round(seasons) >= 1 and abs(seasons - round(seasons)) < 0.1
 
 
-def _rate(past: PastVerdict) -> float | None:
-    """Of a window that no bug truncated."""
-    diagnosis = past.verdict.get("diagnosis") or {}
-    if diagnosis.get("bug") in ("truncated", "duplicates"):
-        return None
-    rate = (past.verdict.get("volume") or {}).get("predictions_per_minute")
-    return None if rate is None else float(rate)
+def _usual(past: tuple[PastVerdict, ...]) -> list[float]:
+    """Rates of the windows before, newest first, without those that a bug cut short or swelled.
+
+    Of these only a few of the newest are left out: what lasts becomes usual.
+    """
+    left_out, rates = 0, []
+    for each in past:
+        blamed = (each.verdict.get("diagnosis") or {}).get("bug") in ("truncated", "duplicates")
+        rate = (each.verdict.get("volume") or {}).get("predictions_per_minute")
+        left_out += blamed
+        if rate is not None and not (blamed and left_out <= _LEFT_OUT):
+            rates.append(float(rate))
+    return rates
