@@ -50,9 +50,11 @@ def score(
     reference, compared = reference_of(
         watch.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window)
     )
+    length = window.until.event_time - begins.event_time
+    reference = reference.beside(len(sample.frame), length)
     exact = watch.logs.rollup(_span(window))
     never = set(signature.feature_names) - set(sample.frame.columns)
-    volume = volume_of(exact, signature.feature_names, window.until.event_time - begins.event_time, never)
+    volume = volume_of(exact, signature.feature_names, length, never)
     verdict = watch.score(
         Case(
             window=window.id,
@@ -60,7 +62,7 @@ def score(
             reference=reference,
             signature=signature,
             settings=monitor.settings,
-            level=spec.level_of(monitor, window.until.event_time - begins.event_time, whole=window.part is None),
+            level=spec.level_of(monitor, length, whole=window.part is None),
             threshold=standard.manifest.threshold,
             settled=settled,
             as_of=as_of,

@@ -23,6 +23,7 @@ LATE: Final = table_of(LateEvents)
 #: what an event of the kind `drift` says of a feature
 DRIFT_FIELDS: Final = (
     "method", "score", "threshold", "drifted", "missing_share", "reference_missing_share", "unseen_share", "reason",
+    "p_value", "effect", "aspect", "overdispersion",
 )  # fmt: skip
 
 

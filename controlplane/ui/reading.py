@@ -239,6 +239,9 @@ def status_of(version: Version | None, last: Seen | None, error: float | None, l
     if last is None:
         return Status("idle", "warming up", f"Version {version.number} is in production; no window was cut yet.")
     name = words.metric(limit.metric or "")
+    told = last.verdict.diagnosis
+    if told is not None and told.cause == "bug":
+        return Status("bad", "data broken", told.explanation)
     if limit.breached(error):
         return Status("bad", "degraded", f"The {name} of the newest labelled window is beyond its bound.")
     share = last.verdict.drifted_share

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 #: tests whose score is a p-value: the smaller, the more the feature drifted
-P_VALUES: Final = frozenset({"ks", "chisquare"})
+P_VALUES: Final = frozenset({"calibrated", "ks", "chisquare"})
 LEAST: Final = 1e-300
 
 
@@ -27,6 +27,9 @@ class FeatureVerdict:
     out_of_range_share: float | None
     #: why there is no verdict
     reason: str
+    #: how far from the reference, in standard deviations; and what of it says so
+    effect: float | None = None
+    aspect: str = ""
 
     @property
     def severity(self) -> float | None:
@@ -44,6 +47,40 @@ class ReferenceTold:
     spans: tuple[str, ...]
     #: why it says nothing
     reason: str
+
+
+#: cause of a change to how it is coloured and called
+CAUSES: Final[Mapping[str, tuple[str, str]]] = {
+    "stable": ("ok", "steady"),
+    "bug": ("bad", "looks like a bug in the data"),
+    "harmless": ("ok", "drift that does no harm"),
+    "harmful": ("warn", "drift that does harm"),
+    "concept": ("warn", "the concept changed"),
+    "season": ("ok", "the season"),
+}
+
+
+@dataclass(frozen=True)
+class DiagnosisTold:
+    """What kind of change it is."""
+
+    cause: str
+    bug: str
+    columns: tuple[str, ...]
+    explanation: str
+    #: feature, its share of the drift, its share of the loss
+    ranked: tuple[tuple[str, float | None, float | None], ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value and the interval that it lies in."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    #: why there is none
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,10 +104,27 @@ class Verdict:
     #: exact numbers of the window: latencies in milliseconds, and predictions per minute
     latency: Mapping[str, float]
     per_minute: float | None
+    diagnosis: DiagnosisTold | None = None
+    #: what is wrong with the data, in sentences
+    findings: tuple[str, ...] = ()
+    #: share of wrong answers, estimated without labels; None where an older release did not estimate it
+    estimate: Span | None = None
+    #: interval of an error metric
+    intervals: Mapping[str, Span] = field(default_factory=dict)
 
     @property
     def drifted(self) -> tuple[FeatureVerdict, ...]:
         return tuple(feature for feature in self.features if feature.drifted)
+
+
+def cause_state(cause: str) -> str:
+    """The colour of a cause."""
+    return CAUSES.get(cause, ("idle", ""))[0]
+
+
+def cause_words(cause: str) -> str:
+    """A cause for people."""
+    return CAUSES.get(cause, ("", "cannot tell"))[1]
 
 
 def severity(method: str, score: float | None, threshold: float | None, drifted: bool | None) -> float | None:
@@ -109,13 +163,44 @@ def read_verdict(stored: Mapping[str, Any]) -> Verdict:
         reference=_reference(_mapping(stored.get("reference"))),
         latency=_numbers(volume.get("latency_ms")),
         per_minute=_number(volume.get("predictions_per_minute")),
+        diagnosis=_diagnosis(_mapping(stored.get("diagnosis"))),
+        findings=tuple(str(_mapping(each).get("said") or "") for each in _list(quality.get("findings"))),
+        estimate=_span(_mapping(stored.get("estimate")), "error") if stored.get("estimate") else None,
+        intervals={
+            str(name): _span(_mapping(body), "") for name, body in _mapping(stored.get("error_intervals")).items()
+        },
     )
+
+
+def _diagnosis(body: Mapping[str, Any]) -> DiagnosisTold | None:
+    if not body:
+        return None
+    ranked = (_mapping(each) for each in _list(body.get("ranked")))
+    return DiagnosisTold(
+        cause=str(body.get("cause") or "unknown"),
+        bug=str(body.get("bug") or ""),
+        columns=tuple(str(each) for each in _list(body.get("columns"))),
+        explanation=str(body.get("explanation") or ""),
+        ranked=tuple(
+            (str(each.get("feature")), _number(each.get("drift_share")), _number(each.get("loss_share")))
+            for each in ranked
+        ),
+    )
+
+
+def _span(body: Mapping[str, Any], value: str) -> Span:
+    return Span(
+        _number(body.get(value)), _number(body.get("low")), _number(body.get("high")), str(body.get("reason") or "")
+    )
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
+    return value if isinstance(value, list) else []
 
 
 def _reference(body: Mapping[str, Any]) -> ReferenceTold:
     """Before there was a choice it was the training sample."""
-    spans = body.get("spans")
-    each = [_mapping(span) for span in spans] if isinstance(spans, list) else []
+    each = [_mapping(span) for span in _list(body.get("spans"))]
     return ReferenceTold(
         kind=str(body.get("kind") or "training"),
         rows=_integer(body.get("rows")),
@@ -141,6 +226,8 @@ def _feature(name: str, body: Mapping[str, Any], beyond: Mapping[str, Any]) -> F
         unseen_share=_number(body.get("unseen_share")),
         out_of_range_share=_number(beyond.get(name)),
         reason=str(body.get("reason") or ""),
+        effect=_number(body.get("effect")),
+        aspect=str(body.get("aspect") or ""),
     )
 
 

@@ -21,7 +21,7 @@ from controlplane.api.door import cookie_of
 from controlplane.api.parts import Parts
 from controlplane.errors import Denied, Forbidden, NotFound, Refused, Unauthenticated
 from controlplane.replayclock import ReplayClock
-from controlplane.ui import reading, words
+from controlplane.ui import reading, verdicts, words
 from controlplane.ui.actions import done_words
 from controlplane.ui.paging import address
 from controlplane.ui.queries import Reader
@@ -53,6 +53,8 @@ FILTERS: Final[tuple[Callable[..., str], ...]] = (
     reading.drift_words,
     reading.outcome_of,
     reading.reason_words,
+    verdicts.cause_state,
+    verdicts.cause_words,
 )
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {

@@ -43,6 +43,7 @@ def error_rows(window: Seen, answered: Version | None) -> list[dict[str, Any]]:
             "value": value,
             "reference": window.verdict.reference_error.get(name),
             "constant": constant.get(name),
+            "interval": window.verdict.intervals.get(name),
             "better": better(name, value, constant.get(name)),
         }
         for name, value in window.verdict.error.items()

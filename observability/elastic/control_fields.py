@@ -38,6 +38,7 @@ def properties(**types: Properties) -> Properties:
 _FEATURE_DRIFT: Final[Properties] = {
     "feature": KEYWORD, "method": KEYWORD, "score": NUMBER, "threshold": NUMBER, "drifted": FLAG,
     "missing_share": NUMBER, "reference_missing_share": NUMBER, "unseen_share": NUMBER, "reason": TEXT,
+    "p_value": NUMBER, "effect": NUMBER, "aspect": KEYWORD, "overdispersion": NUMBER,
 }  # fmt: skip
 _ERRORS: Final[Properties] = {name: NUMBER for name in ErrorMetrics.model_fields}
 _WINDOW: Final[Properties] = {
@@ -52,7 +53,13 @@ _QUALITY: Final[Properties] = {
 _VERDICT: Final[Properties] = {
     "sampled": COUNT, "drifted_share": NUMBER, "features": NAMED_VALUES, "prediction": properties(**_FEATURE_DRIFT),
     "quality": properties(**_QUALITY), "error": properties(**_ERRORS), "error_reference": properties(**_ERRORS),
-    "error_reason": TEXT,
+    "error_reason": TEXT, "error_intervals": NAMED_VALUES, "level": NUMBER, "texts": NAMED_VALUES,
+    "joint": properties(auc=NUMBER, p_value=NUMBER, effect=NUMBER, score=NUMBER, drifted=FLAG, leaning=KEYWORD),
+    "estimate": properties(error=NUMBER, low=NUMBER, high=NUMBER, reference=NUMBER, method=KEYWORD, reason=TEXT),
+    "stream": properties(
+        alarm=FLAG, evidence=NUMBER, threshold=NUMBER, baseline=NUMBER, current=NUMBER, since_rows=COUNT, reason=TEXT
+    ),
+    "diagnosis": properties(cause=KEYWORD, bug=KEYWORD, columns=KEYWORD, explanation=TEXT),
 }  # fmt: skip
 
 #: kind -> the properties below `driftgate.<kind>`

@@ -307,7 +307,8 @@ def test_the_drift_of_each_feature_is_an_event_of_its_own_at_the_windows_end(wat
     assert told[-1].body | {"window": "w"} == {
         "window": "w", "version": 1, "monitor": "hourly", "segment": "", "feature": "followers", "method": "calibrated",
         "score": 0.0, "threshold": 0.001, "drifted": True, "missing_share": 0.0, "reference_missing_share": 0.0,
-        "unseen_share": None, "reason": None, "revision": 1, "rows": 1, "sampled": 1,
+        "unseen_share": None, "reason": None, "p_value": None, "effect": None, "aspect": None, "overdispersion": 1.0,
+        "revision": 1, "rows": 1, "sampled": 1,
         "after": START.isoformat(), "until": (START + timedelta(hours=1)).isoformat(),
     }  # fmt: skip
     verdicts = [entry for entry in world.store.unpublished(1000) if entry.kind == "verdict"]

@@ -78,3 +78,22 @@ def test_what_could_not_be_compared_is_not_called_steady(world, client):
     page = client.get(PAGE).text
     assert "cannot tell" in page and "the reference has 12 rows, 30 are needed" in page
     assert ">steady<" not in page
+
+
+def test_a_window_that_a_bug_made_says_which_one_and_what_undoes_it(world, client):
+    told = "distance is 1.61 times what it was, as <miles> against kilometres"
+    bug = {
+        "cause": "bug", "bug": "unit", "columns": ["distance"], "explanation": told,
+        "ranked": [{"feature": "distance", "drift_share": 0.9, "loss_share": None}],
+    }  # fmt: skip
+    window = world.window(
+        1, 0, drifted_share=0.1, diagnosis=bug,
+        quality={"findings": [{"check": "missing", "said": "place is missing in 40 % of the rows"}]},
+        estimate={"error": 0.21, "low": 0.19, "high": 0.23},
+        features={"distance": {"method": "calibrated", "score": 1e-9, "threshold": 0.03, "drifted": True, "effect": 1.4}},
+    )  # fmt: skip
+    page = " ".join(client.get(f"{PAGE}/windows/{window.id}").text.split())
+    assert "looks like a bug in the data" in page and "<b>unit</b> in distance" in page
+    assert "as &lt;miles&gt; against kilometres" in page and "place is missing in 40 % of the rows" in page
+    assert "21.0 % wrong answers (19.0 % to 23.0 %)" in page or "21.0% wrong answers (19.0% to 23.0%)" in page
+    assert "data broken" in client.get(PAGE).text
