@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from bench.drift_stage import s1_budget
 from bench.drift_stage.columns_of import (
     PLAIN,
     REAL,
@@ -76,17 +77,19 @@ class Cell:
 
 
 def run(full: bool) -> tuple[dict[str, float], list[Claim]]:
-    """Alarmed windows per 1,000: least and most of all cells."""
+    """Alarmed windows per 1,000, least and most of all cells; and what the budget of a year becomes."""
     figures: dict[str, float] = {}
     cells = list(_cells())
     for place, cell in enumerate(cells):
         figures |= _alarms(cell, np.random.default_rng([SEED, place]), full)
     for name, kind, best in (("s1_min", "alone", min), ("s1_max", "alone", max), ("s1_default_max", "default", max)):
         figures[name] = best(figures[f"s1_{kind}_{cell.name}"] for cell in cells)
+    budget, kept = s1_budget.run(full)
+    figures |= budget
     figures["s1_windows_a_cell"] = REPEATS[full]
     figures["s1_evidently_windows_a_cell"] = EVIDENTLY_REPEATS[full]
     figures["s1_nannyml_installed"] = float(importlib.util.find_spec("nannyml") is not None)
-    return figures, _claims(figures, full)
+    return figures, _claims(figures, full) + kept
 
 
 def _claims(figures: Mapping[str, float], full: bool) -> list[Claim]:

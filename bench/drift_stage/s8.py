@@ -36,7 +36,7 @@ TYPES: Final[Mapping[str, FeatureType]] = {
     "few": "categorical", "some": "categorical", "city": "categorical",
 }  # fmt: skip
 #: rows of a window to how many windows, in the full and the short form
-AGREEMENT: Final = {True: {100_000: 400, ROWS: 20}, False: {100_000: 20, ROWS: 1}}
+AGREEMENT: Final = {True: {100_000: 1_000, ROWS: 20}, False: {100_000: 20, ROWS: 1}}
 MOST_CPU: Final = 3.0
 MOST_MB: Final = 150.0
 LEAST_AGREEMENT: Final = 0.995

@@ -131,7 +131,9 @@ def _counted(now: pd.Series, then: pd.Series) -> tuple[Counts, Counts, npt.NDArr
     try:
         codes, found = pd.factorize(both)
     except TypeError:  # lists and the like, which no dictionary takes
-        codes, found = pd.factorize(np.array([None if value is None else str(value) for value in both], object))
+        codes, found = pd.factorize(
+            np.array([None if empty else str(value) for value, empty in zip(both, pd.isna(both), strict=True)], object)
+        )
     again, names = pd.factorize(np.array([str(name) for name in found], object))
     codes = np.append(again, -1)[codes]
     codes = np.append(np.where(names == "", -1, np.arange(len(names))), -1)[codes]

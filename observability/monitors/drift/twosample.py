@@ -20,6 +20,8 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 #: outcomes further from the mean than this have a chance that no double holds
 _DEVIATIONS: Final = 14.0
+#: unseen rows: of fewer than this, on average, the curve through the moments cannot be computed
+_NEXT_TO_NONE: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,20 @@ def compare_unseen(now: Counts, then: Counts, stretch: float = 1.0) -> Differenc
         return Difference(1.0, 0.0, reach=0.0)
     found = int(now[then == 0].sum())
     mean, variance, skew = _moments_of_unseen(now + then, rows, rows_then)
-    if variance <= 0:
+    if mean > _NEXT_TO_NONE and variance <= _NEXT_TO_NONE * mean:  # such as a number of its own in each row
         return Difference(1.0, 0.0, reach=0.0)
-    deviation = np.sqrt(variance * stretch)
-    halves = stats.pearson3.sf((found + np.array([-0.5, 0.5]) - mean) / deviation, skew)
-    p_value = 1.0 if found == 0 else float(halves.mean())
-    excess, share = max(0.0, found - mean) / rows, (found + mean) / 2 / rows
+    reach = min(1.0, mean) if stretch == 1 else 1.0
+    if not found:
+        return Difference(1.0, 0.0, reach=reach)
+    p_value = mean / found  # Markov's bound, which is all that is needed where chance has next to none
+    if mean > _NEXT_TO_NONE:
+        steps = (found + np.array([-0.5, 0.5]) - mean) / np.sqrt(variance * stretch)
+        p_value = float(stats.pearson3.sf(steps, skew).mean())
+    share = (found + mean) / 2 / rows
     spread = share * (1 - share)
-    effect = _effect(excess**2 / spread, variance * stretch / rows**2 / spread) if spread > 0 else 0.0
-    return Difference(p_value, effect, reach=min(1.0, mean))
+    square = (max(0.0, found - mean) / rows) ** 2
+    effect = _effect(square / spread, variance * stretch / rows**2 / spread) if spread > 0 else 0.0
+    return Difference(p_value, effect, reach=reach)
 
 
 def weighted_chi_square_tail(weights: Floats, value: float) -> float:
@@ -195,7 +202,7 @@ def _moments_of_unseen(pooled: Counts, rows: int, rows_then: int) -> tuple[float
     """Mean and variance, exact, and the skewness as of draws with as much less variance than independent ones."""
     size, categories = np.unique(pooled[(pooled > 0) & (pooled <= rows)], return_counts=True)
     wholly = np.exp(_log_wholly(size, rows, rows_then))
-    size, categories, wholly = (part[wholly > 1e-15] for part in (size, categories, wholly))
+    size, categories, wholly = (part[wholly > 1e-30] for part in (size, categories, wholly))
     if not len(size):
         return 0.0, 0.0, 0.0
     mean = float(np.sum(categories * size * wholly))
