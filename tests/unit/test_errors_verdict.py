@@ -56,6 +56,12 @@ def test_every_metric_of_a_regression_comes_with_an_interval_around_it():
     assert told.reference.mae == pytest.approx(np.abs(SCORES[:200] - LABELS[:200]).mean())
 
 
+def test_a_number_beyond_all_measure_is_left_out():
+    labels = np.where(np.arange(400) == 0, -1e300, LABELS)
+    told = judged("regression", label=labels, score=np.where(np.arange(400) == 1, 1e300, SCORES))
+    assert told.labelled == 398 and told.metrics.rmse is not None and told.metrics.rmse < 1
+
+
 def test_the_same_case_is_told_the_same_and_a_lower_confidence_more_narrowly():
     assert judged() == judged()
     narrow = judged(errors=ErrorSettings(confidence=0.6))

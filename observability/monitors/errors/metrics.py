@@ -23,6 +23,8 @@ from observability.monitors.evidently_scores import error_metrics
 from observability.monitors.settings import CostMatrix
 from observability.monitors.verdicts import ErrorMetrics
 
+#: a number from this on is a broken one: its square would have no place among the numbers
+LARGEST: Final = 1e100
 #: as scikit-learn clips scores before it takes logarithms
 _EDGE: Final = float(np.finfo(np.float64).eps)
 
@@ -71,7 +73,9 @@ def answers_of(frame: pd.DataFrame, task: Task, threshold: float) -> Answered:
 
 def judged(rows: Answered, task: Task) -> npt.NDArray[np.bool_]:
     """Which rows have a label and an answer."""
-    return np.asarray(np.isfinite(rows.labels) & (rows.scored | rows.decided if task == "binary" else rows.scored))
+    if task == "regression":
+        return np.asarray(rows.scored & (np.abs(rows.labels) < LARGEST) & (np.abs(rows.scores) < LARGEST))
+    return np.asarray(np.isfinite(rows.labels) & (rows.scored | rows.decided))
 
 
 def decisions(scores: Floats, threshold: float) -> Floats:
