@@ -1,6 +1,6 @@
 """The best that hindsight could have done with so many retrainings: exact, by dynamic programming.
 
-A model is named by the last batch it has learned from. Served from the next batch on, it stays until another takes its place.
+A model is named by the last batch it has learned from, and serves from the next one until another takes its place.
 `quality[i, j]` is that of model i on batch j (composite-model evaluation); only j > i is looked at.
 """
 
@@ -64,7 +64,7 @@ def _path(came: list[npt.NDArray[np.int64]], last: int) -> tuple[int, ...]:
 
 
 def total_by_retrainopt(quality: Matrix, first: int, price: float) -> float | str:
-    """What retrainopt's exact planner finds as the least of errors plus `price` for each retraining. Or why it is not known."""
+    """The least of errors plus `price` for each retraining, by retrainopt's exact planner; or why it is not known."""
     try:
         from retrainopt import PlannerConfig, RetrainingPlanner
         from retrainopt.interfaces import ModelAdapter, TimelineDataset

@@ -1,7 +1,8 @@
 """The closed loop over a stream: windows judged, rules asked, challengers made, shadowed, promoted and taken back.
 
-Each part is the product's: `observability.monitors.judging.judge` says what a window holds, `controlplane.rules` decides, the
-gate of `controlplane.promotion` compares, and the rollout's guards take back. Only time and the store are played.
+Each part is the product's: `observability.monitors.judging.judge` says what a window holds, `controlplane.rules`
+decides, the gate of `controlplane.promotion` compares, and the rollout's guards take back. Only time and the store are
+played.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,10 @@ BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 
 
+#: after a batch: whether to train now
+Policy: TypeAlias = "Callable[[Course, int], bool]"
+
+
 @dataclass(frozen=True)
 class Rollout:
     """How a challenger comes into production: one configuration for all streams."""
@@ -50,12 +55,23 @@ class Rollout:
     watched: int
 
 
+@dataclass(frozen=True)
+class Way:
+    """A policy, and how what it has trained comes into production: without a rollout it serves from the next batch."""
+
+    policy: Policy
+    rollout: Rollout | None = None
+    #: whether the policy looks at what monitors say; where not, nothing is judged
+    looks: bool = False
+
+
 @dataclass
 class Course:
     """What has happened so far under a policy."""
 
     models: Models
     monitors: Monitors
+    looks: bool
     serving: int = FIRST
     #: the model that served each batch, from FIRST + 1 on
     served: list[int] = field(default_factory=list)
@@ -74,15 +90,14 @@ class Course:
         return [self.models.accuracy(model, FIRST + 1 + n) for n, model in enumerate(self.served)]
 
 
-#: after a batch: whether to train now
-Policy = Callable[[Course, int], bool]
-
-
 class Monitors:
-    """What the monitor says of each window under each version, judged once with those before it."""
+    """What the monitor says of each window under each version, judged once with those before it.
 
-    def __init__(self, models: Models, settings: MonitorSettings, level: float) -> None:
-        self._models, self._settings, self._level = models, settings, level
+    On the made streams only the errors are counted (`judged` is off): the rest of a verdict would take minutes.
+    """
+
+    def __init__(self, models: Models, settings: MonitorSettings, level: float, *, judged: bool = True) -> None:
+        self._models, self._settings, self._level, self._all = models, settings, level, judged
         self._judged: dict[tuple[int, int, int], WindowVerdict] = {}
         self._references = {}
 
@@ -94,6 +109,10 @@ class Monitors:
 
     def facts(self, model: int, since: int, batch: int) -> WindowFacts:
         """As the rules are told."""
+        if not self._all:
+            loss = counted(self._models, model, batch)
+            error = {} if loss.loss is None else {"error": loss.loss}
+            return WindowFacts(str(batch), loss.rows, loss.labelled, None, error=error, settled=True)
         verdict = self.verdict(model, since, batch)
         window = SimpleNamespace(
             id=str(batch), rows=verdict.rows, labelled=verdict.labelled, error_at=True,
@@ -103,9 +122,18 @@ class Monitors:
 
     def loss(self, model: int, since: int, batch: int) -> WindowLoss:
         """As the rule about worth is told: the share of wrong answers with its standard error."""
-        errors = self.verdict(model, since, batch).errors
-        error, rows = errors.metrics.error, errors.labelled
+        if not self._all:
+            return counted(self._models, model, batch)
+        verdict = self.verdict(model, since, batch)
+        error, rows = verdict.errors.metrics.error, verdict.errors.labelled
+        if self.broken(model, since, batch) is not None:
+            return WindowLoss(str(batch), rows)
         return WindowLoss(str(batch), rows, rows, error, None if error is None else standard_error(error, rows))
+
+    def broken(self, model: int, since: int, batch: int) -> str | None:
+        """What looks like a bug in the batch's data: no rule retrains on that."""
+        diagnosis = self.verdict(model, since, batch).diagnosis if self._all else None
+        return None if diagnosis is None or diagnosis.may_retrain else diagnosis.explanation
 
     def begin(self, model: int) -> Life:
         """A version's life before its first window."""
@@ -144,19 +172,20 @@ class Monitors:
         return self._references[model]
 
 
-def run(models: Models, monitors: Monitors, policy: Policy, rollout: Rollout | None) -> Course:
-    """The whole stream under a policy. Without a rollout whatever was trained serves from the next batch on."""
-    course = Course(models, monitors, lives=[monitors.begin(FIRST)])
+def follow(models: Models, monitors: Monitors, way: Way) -> Course:
+    """The whole stream under a policy."""
+    course = Course(models, monitors, way.looks, lives=[monitors.begin(FIRST)] if way.looks else [])
     for batch in range(FIRST + 1, models.stream.batches):
         course.served.append(course.serving)
-        window = monitors.loss(course.serving, course.since, batch)
-        course.lives[-1] = replace(course.lives[-1], windows=(*course.lives[-1].windows, window))
-        if rollout is not None:
-            _watch(course, rollout, batch)
-            _gate(course, rollout, batch)
-        if course.challenger is None and batch + 1 < models.stream.batches and policy(course, batch):
+        if way.looks:
+            window = monitors.loss(course.serving, course.since, batch)
+            course.lives[-1] = replace(course.lives[-1], windows=(*course.lives[-1].windows, window))
+        if way.rollout is not None:
+            _watch(course, way.rollout, batch)
+            _gate(course, way.rollout, batch)
+        if course.challenger is None and batch + 1 < models.stream.batches and way.policy(course, batch):
             course.fits += 1
-            if rollout is None:
+            if way.rollout is None:
                 _promote(course, batch, batch)
             else:
                 course.challenger = batch
@@ -186,7 +215,7 @@ def _watch(course: Course, rollout: Rollout, batch: int) -> None:
 
 def _take_back(course: Course, old: int, life: Life, replaced: int, batch: int) -> None:
     """The version that was replaced goes on with its life; of the retraining it is known what it brought."""
-    beside = tuple(_beside(course.models, old, each) for each in range(replaced + 1, batch + 1))
+    beside = tuple(counted(course.models, old, each) for each in range(replaced + 1, batch + 1))
     windows = (*life.windows, *beside)
     gain = _gain(course.models, old, course.serving, replaced + 1, batch, len(windows))
     course.lives = [*course.lives[:-2], replace(life, windows=windows, trials=(*life.trials, gain))]
@@ -194,8 +223,8 @@ def _take_back(course: Course, old: int, life: Life, replaced: int, batch: int) 
     course.taken_back += 1
 
 
-def _beside(models: Models, model: int, batch: int) -> WindowLoss:
-    """What is known of a version that scores beside another: no monitor judges it."""
+def counted(models: Models, model: int, batch: int) -> WindowLoss:
+    """The errors of a batch, without a monitor: of a version that scores beside another no more is known."""
     error, rows = float(models.wrong(model, batch).mean()), models.stream.rows
     return WindowLoss(str(batch), rows, rows, error, standard_error(error, rows))
 
@@ -219,7 +248,8 @@ def _gate(course: Course, rollout: Rollout, batch: int) -> None:
 def _promote(course: Course, model: int, batch: int) -> None:
     course.serving, course.since = model, batch
     course.promotions += 1
-    course.lives.append(course.monitors.begin(model))
+    if course.looks:
+        course.lives.append(course.monitors.begin(model))
 
 
 def _rows(models: Models, champion: int, challenger: int, first: int, last: int) -> GateRows:

@@ -1,4 +1,4 @@
-"""The models of a stream: the one that would be made after each batch, and what it says of every other. Each is made once."""
+"""The models of a stream: the one that would be made after each batch, and what it says of every other batch."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Models:
     def reference(self, model: int) -> Reference:
         """What the version is compared with: the rows it learned from, and errors on rows later than what was learned.
 
-        The product holds the newest rows of a training set out. Here the learner is to learn from all four batches, so what
-        is out of time is told by a model of the first three, on the fourth.
+        The product holds the newest rows of a training set out. Here the learner is to learn from all four batches, so
+        what is out of time is told by a model of the first three, on the fourth.
         """
         features, _ = self.stream.part(model - BATCHES + 1, model)
         scored, labels = self.stream.part(model, model)

@@ -1,12 +1,12 @@
 """The streams of the closed loop: batches of rows with labels, in the order of time.
 
-Two are real. The others are made, and are what the policies were developed on: each is one way in which the world may change.
+Two are real. The others are made, each in one way in which the world may change: the policy was developed on such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,11 @@ class Stream:
     @property
     def batches(self) -> int:
         return len(self.labels) // self.rows
+
+    def first(self, batches: int) -> Stream:
+        """The first of its batches only."""
+        rows = batches * self.rows
+        return replace(self, frame=self.frame.iloc[:rows], labels=self.labels[:rows])
 
     def part(self, first: int, last: int) -> tuple[pd.DataFrame, Labels]:
         """The rows of these batches, the last included."""
