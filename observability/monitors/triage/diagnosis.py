@@ -32,6 +32,10 @@ _SIMPLEST: Final[tuple[Bug, ...]] = (
 )  # fmt: skip
 #: of the best one's gain: a column that is broken in the same way by less is not told beside it
 _BESIDE: Final = 0.3
+#: a bug of columns explains a window whose drift lies in them by at least this share
+_MOST: Final = 0.5
+#: bugs that change which rows come, and so every column
+_OF_ROWS: Final[tuple[Bug, ...]] = ("truncated", "duplicates", "schema")
 
 
 def diagnose(case: Case, verdict: WindowVerdict) -> Diagnosis:
@@ -54,7 +58,8 @@ def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypo
     """Every bug that would explain what is seen and came suddenly, the best explanation first."""
     if case.reference.reason is not None or not len(case.sample.frame):
         return []
-    found = (each for each in _hypotheses(case, columns) if _is_sudden(case, verdict, each))
+    supposed = list(_hypotheses(case, columns))
+    found = (each for each in _explaining(supposed, case, verdict, columns) if _is_sudden(case, verdict, each))
     ranked = sorted(found, key=lambda each: -each.gain)
     best = [each for each in ranked if each.gain >= _AS_GOOD * ranked[0].gain]
     return sorted(best, key=lambda each: _SIMPLEST.index(each.bug)) + ranked[len(best) :]
@@ -65,6 +70,22 @@ def _hypotheses(case: Case, columns: Columns) -> Iterator[Hypothesis]:
         yield from find(columns)
     yield from find_replays(case)
     yield from find_schema_trouble(case)
+
+
+def _explaining(
+    supposed: list[Hypothesis], case: Case, verdict: WindowVerdict, columns: Columns
+) -> Iterator[Hypothesis]:
+    """Those whose columns, with the others that would be broken in the same way, hold most of the window's drift.
+
+    Where more of it lies elsewhere other rows have come: new users leave a field empty, and have other habits too.
+    """
+    shares = {each.feature: each.drift_share for each in rank(case, columns, verdict.drift)}
+    for each in supposed:
+        alike = {name for other in supposed if other.bug == each.bug for name in other.columns}
+        if not each.columns or each.bug in _OF_ROWS or not shares:
+            yield each
+        elif sum(shares.get(name, 0.0) for name in alike) >= _MOST:
+            yield each
 
 
 def _is_sudden(case: Case, verdict: WindowVerdict, hypothesis: Hypothesis) -> bool:
