@@ -76,7 +76,7 @@ def run(full: bool) -> tuple[dict[str, float], list[Claim]]:
 def measure(flights: Chunk, seed: int, splits: int, chunks: int, changes: int) -> tuple[dict[str, float], list[Claim]]:
     """All figures over so many splits."""
     judged: list[Judged] = []
-    late: dict[str, list[bool]] = {name: [] for name in CONCEPTS}
+    late: dict[str, list[tuple[bool, float]]] = {name: [] for name in CONCEPTS}
     began = time.process_time()
     for split in range(splits):
         rng = np.random.default_rng([seed, split])
@@ -84,9 +84,12 @@ def measure(flights: Chunk, seed: int, splits: int, chunks: int, changes: int) -
         found, past = unchanged(reference, pool, rng, chunks)
         judged += found
         for name in CONCEPTS:
-            late[name] += [not found_in_time(reference, pool, past, name, rng) for _ in range(changes)]
-    figures = figures_of(judged) | {f"s7_withdrawn_late_{name}": float(np.mean(each)) for name, each in late.items()}
-    figures["s7_withdrawn_late"] = float(np.mean([one for each in late.values() for one in each]))
+            late[name] += [changed(reference, pool, past, name, rng) for _ in range(changes)]
+    figures = figures_of(judged)
+    for name, each in late.items():
+        missed, harm = np.mean(each, axis=0)
+        figures |= {f"s7_withdrawn_late_{name}": float(missed), f"s7_harm_{name}": float(harm)}
+    figures["s7_withdrawn_late"] = float(np.mean([missed for each in late.values() for missed, _ in each]))
     figures["s7_cpu_s"] = time.process_time() - began
     return figures, claims_of(figures)
 
@@ -152,25 +155,26 @@ def unchanged(
     return judged, past
 
 
-def found_in_time(
+def changed(
     reference: Reference, pool: Chunk, past: tuple[PastVerdict, ...], concept: str, rng: np.random.Generator
-) -> bool:
-    """Whether the estimate is withdrawn once at most WITHIN chunks of the changed concept have their labels.
+) -> tuple[bool, float]:
+    """Whether the estimate is still told once WITHIN chunks of the changed concept have their labels; and how much more
+    of their answers are wrong than under the old one.
 
     The chunks before are some of the unchanged ones, after which it was told.
     """
     told = [place for place in range(len(past) - BEFORE) if past[place].verdict["estimate"]["error"] is not None]
     first = int(rng.choice(told)) + 1 if told else 0
-    past = past[first : first + BEFORE]
+    past, found, harm = past[first : first + BEFORE], False, []
     for number in range(WITHIN):
         shift = str(rng.choice(list(SHIFTS)))
         chunk = pool.drawn(rng, SHIFTS[shift](pool.rows, rng, float(rng.choice(STRENGTHS))), CHUNK)
         said = estimate_error(chunk.case(reference, past))
         labels = CONCEPTS[concept](chunk.labels, chunk.delays, rng)
+        harm.append(chunk.error(labels) - chunk.error(chunk.labels))
         past = (settled(said, chunk.error(labels), number), *past)
-        if estimate_error(chunk.case(reference, past)).error is None:
-            return True
-    return False
+        found = found or estimate_error(chunk.case(reference, past)).error is None
+    return not found, float(np.mean(harm))
 
 
 def settled(said: EstimatedError, realised: float, number: int) -> PastVerdict:

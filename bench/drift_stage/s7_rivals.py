@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -47,6 +48,7 @@ def plain_cbpe(reference: Reference, signature: Signature) -> Estimator:
 
 def nannyml_cbpe(reference: Reference, _signature: Signature) -> Estimator:
     """NannyML's, where it is installed."""
+    os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"  # before the import: telemetry is on by default
     make = importlib.import_module("nannyml").CBPE
 
     def answered(scores: Floats) -> pd.DataFrame:
