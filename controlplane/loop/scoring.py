@@ -121,6 +121,7 @@ def stored(verdict: WindowVerdict, *, settled: bool) -> Json:
         "estimate": told["estimate"],
         "stream": told["stream"],
         "diagnosis": told["diagnosis"],
+        "labels_seen": errors["seen"],
         **(_errors_due(errors) if settled else {"error": None, "error_so_far": _errors_so_far(errors)}),
     }
 
@@ -142,7 +143,10 @@ def _errors_so_far(errors: Json) -> Json | None:
     return {
         "labelled": errors["labelled"],
         "metrics": _known(errors["metrics"]),
+        "intervals": errors["intervals"],
         "corrected": None if corrected is None else _known(corrected),
+        "corrected_intervals": errors["corrected_intervals"],
+        "corrected_reason": errors["corrected_reason"],
         "arrived": errors["arrived"],
     }
 

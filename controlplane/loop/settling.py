@@ -9,6 +9,7 @@ from typing import Final
 from controlplane.loop import scoring
 from controlplane.loop.watch import Watch
 from controlplane.tables import ScoredWindow
+from observability.monitors.errors.pastlooks import first_look
 from observability.ports import Sample
 from observability.windows import Cursor, Segment, Window
 from pipeline.contract.spec import ModelSpec, Monitor
@@ -90,6 +91,7 @@ def _score_again(
 ) -> None:
     version = watch.store.version(row.model, row.version)
     verdict = scoring.score(watch, spec, monitor, version, window_of(row), sample, watermark, settled=True)
+    verdict |= {"labels_first": first_look(row.verdict)}
     late = max(0, sample.rows - row.rows)
     recount_at = recount_after(row, spec.label.horizon, watermark)
     watch.store.rescore_window(row.id, sample.labelled, verdict, True, now, late, recount_at)

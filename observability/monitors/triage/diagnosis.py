@@ -82,9 +82,8 @@ def _explaining(
     shares = {each.feature: each.drift_share for each in rank(case, columns, verdict.drift)}
     for each in supposed:
         alike = {name for other in supposed if other.bug == each.bug for name in other.columns}
-        if not each.columns or each.bug in _OF_ROWS or not shares:
-            yield each
-        elif sum(shares.get(name, 0.0) for name in alike) >= _MOST:
+        held = sum(shares.get(name, 0.0) for name in alike)
+        if not each.columns or each.bug in _OF_ROWS or not shares or held >= _MOST:
             yield each
 
 
