@@ -24,8 +24,8 @@ SEED: Final = 20_001
 DEV: Final = 12
 REFERENCE: Final = 10_000
 WINDOW: Final = 1_000
-REPEATS: Final = {True: 2_000, False: 150}
-EVIDENTLY_REPEATS: Final = {True: 50, False: 3}
+REPEATS: Final = {True: 1_000, False: 100}
+EVIDENTLY_REPEATS: Final = {True: 20, False: 1}
 LEAST: Final = 0.95
 
 #: what a textbook's test says of the window's column and the reference's

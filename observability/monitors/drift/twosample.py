@@ -143,7 +143,7 @@ def compare_unseen(now: Counts, then: Counts, stretch: float = 1.0) -> Differenc
         return Difference(1.0, 0.0, reach=0.0)
     found = int(now[then == 0].sum())
     mean, variance, skew = _moments_of_unseen(now + then, rows, rows_then)
-    if mean > _NEXT_TO_NONE and variance <= _NEXT_TO_NONE * mean:  # such as a number of its own in each row
+    if mean > _NEXT_TO_NONE and variance <= _NEXT_TO_NONE * mean**2:  # such as a number of its own in each row
         return Difference(1.0, 0.0, reach=0.0)
     reach = min(1.0, mean) if stretch == 1 else 1.0
     if not found:
@@ -220,10 +220,10 @@ def _moments_of_unseen(pooled: Counts, rows: int, rows_then: int) -> tuple[float
 
 
 def _log_wholly(size: Counts, rows: int, rows_then: int) -> Floats:
-    """Log of the chance that so many given rows are all in the window."""
-    fits = size <= rows
-    of = np.where(fits, size, 0)
-    return np.where(fits, _log_choose(rows, of) - _log_choose(rows + rows_then, of), -np.inf)
+    """Log of the chance that so many given rows are all in the window; summed, as factorials lose too many digits."""
+    dealt = np.arange(min(int(size.max(initial=0)), rows))
+    logs = np.concatenate([[0.0], np.cumsum(np.log1p(-rows_then / (rows + rows_then - dealt)))])
+    return np.where(size <= rows, logs[np.minimum(size, rows)], -np.inf)
 
 
 def _log_choose(of: int, some: Counts | int) -> Floats:
