@@ -28,7 +28,7 @@ _SUDDEN: Final = 0.6
 #: of bugs that explain as much, up to this share, the simplest is told: one that was seen itself, then one value, ...
 _AS_GOOD: Final = 0.93
 _SIMPLEST: Final[tuple[Bug, ...]] = (
-    "schema", "encoding", "nulls", "duplicates", "timezone", "swapped", "truncated", "unit", "stale",
+    "schema", "encoding", "nulls", "duplicates", "timezone", "swapped", "stale", "truncated", "unit",
 )  # fmt: skip
 #: of the best one's gain: a column that is broken in the same way by less is not told beside it
 _BESIDE: Final = 0.3

@@ -43,17 +43,28 @@ def _unquoted(text: str) -> str:
     return re.sub(r"^b?(['\"])(.*)\1$", r"\2", text.strip(), flags=re.DOTALL).replace('""', '"')
 
 
+def _spaced(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _visible(text: str) -> str:
+    return re.sub("[\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]", "", text)
+
+
+_OUTER_TO_INNER: Final[tuple[Undo, ...]] = (_visible, _unquoted, _spaced, _plain, str.casefold)
+
+
 #: what happened, and how it is undone; what both sides become by it is compared
 WRITINGS: Final[tuple[tuple[str, Undo], ...]] = (
     ("in other case", str.casefold),
-    ("with white space around or inside", lambda text: re.sub(r"\s+", " ", text).strip()),
+    ("with white space around or inside", _spaced),
     ("in quotes", _unquoted),
     ("in UTF-8 read as Latin-1", _redecoded("utf-8", "latin-1")),
     ("in UTF-8 read as Windows-1252", _redecoded("utf-8", "cp1252")),
     ("in UTF-8 read as Mac Roman", _redecoded("utf-8", "mac_roman")),
     ("in another Unicode form", lambda text: unicodedata.normalize("NFKC", text)),
     ("without accents", _plain),
-    ("with control or invisible marks", lambda text: re.sub("[\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]", "", text)),
+    ("with control or invisible marks", _visible),
     ("as HTML", html.unescape),
     ("as part of an address", lambda text: unquote(text.replace("+", " "))),
     ("with escapes", lambda text: re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)),
@@ -65,7 +76,8 @@ WRITINGS: Final[tuple[tuple[str, Undo], ...]] = (
 
 
 def _all_undone(text: str) -> str:
-    for _, undo in WRITINGS[:13]:
+    """By the undoings that lose little, the outer writings first."""
+    for undo in (html.unescape, _redecoded("utf-8", "latin-1"), *_OUTER_TO_INNER):
         text = undo(text)
     return text
 

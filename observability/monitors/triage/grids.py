@@ -21,6 +21,9 @@ _LEAST: Final = 0.98
 _LEFT: Final = 0.04
 #: of a grid's step: the rounding of float32, of a value of the size at hand, must be finer
 _FINEST: Final = 0.08
+#: nor may that of the decimals at hand be coarser
+_COARSEST: Final = 0.3
+_DECIMALS: Final = (1, 10, 100, 1000)
 _FLOAT32: Final = 3e-7
 
 
@@ -32,6 +35,8 @@ class Grid:
     parts: int | None
     #: of the window's values, those that are off it
     left: npt.NDArray[np.bool_]
+    #: how coarse the window's own values are rounded; 0 where they are not
+    step: float
 
     @classmethod
     def of(cls, column: NumericColumn) -> Grid:
@@ -39,7 +44,10 @@ class Grid:
         parts = next((each for each in _GRIDS if len(then) and _on(then, each).mean() >= _LEAST), None)
         known = ~np.isnan(column.now)
         left = known & ~_on(np.where(known, column.now, 0.0), parts or 1)
-        return cls(parts, left)
+        rounded = next(
+            (each for each in _DECIMALS if known.any() and _on(column.now[known], each).mean() >= _LEAST), None
+        )
+        return cls(parts, left, 1 / rounded if rounded else 0.0)
 
     @property
     def was_left(self) -> bool:
@@ -51,17 +59,24 @@ class Grid:
         """Whether what was done to the values, if anything, was rounded, or moved none."""
         return self.parts is not None and not self.was_left
 
-    def come_back(self, undone: Values) -> float | None:
-        """Of the values that left it the share that is on it once undone, chance taken off; None where none left."""
+    def come_back(self, undone: Values, factor: float) -> float | None:
+        """Of the values that left it the share that is on it once undone, chance taken off.
+
+        None where none left, or where rounding after the conversion hides it.
+        """
         if not self.was_left or self.parts is None:
             return None
-        chance = float(np.mean(2 * _nearness(undone[self.left], self.parts)))
-        return max(float(_on(undone[self.left], self.parts).mean()) - chance, 0.0) / (1 - chance)
+        values, rounding = undone[self.left], self.step / 2 / abs(factor) * self.parts
+        if rounding > _COARSEST:
+            return None
+        near = np.maximum(_nearness(values, self.parts), 1.02 * rounding)
+        chance = float(np.mean(2 * near))
+        return max(float(_on(values, self.parts, near).mean()) - chance, 0.0) / (1 - chance)
 
 
-def _on(values: Values, parts: int) -> npt.NDArray[np.bool_]:
+def _on(values: Values, parts: int, near: Values | None = None) -> npt.NDArray[np.bool_]:
     scaled = values * parts
-    return np.asarray(np.abs(scaled - np.round(scaled)) <= _nearness(values, parts))
+    return np.asarray(np.abs(scaled - np.round(scaled)) <= (_nearness(values, parts) if near is None else near))
 
 
 def _nearness(values: Values, parts: int) -> Values:

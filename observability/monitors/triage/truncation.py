@@ -10,22 +10,24 @@ import numpy.typing as npt
 
 from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Columns, NumericColumn, TextColumn
-from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.fitting import Fit, fit, tolerance
 from observability.monitors.triage.grids import Grid
 from observability.monitors.triage.hypotheses import Hypothesis
 
 #: of the reference's rows, those that are gone
 _LEAST_GONE: Final = 0.04
 _MOST_GONE: Final = 0.75
-#: rows of a category (or interval) that the window should hold: by chance it holds none once in 600,000 windows
-_EXPECTED: Final = 14
+#: rows of a category (or interval) that the window should hold: by chance it holds none in exp(-18) of the windows
+_EXPECTED: Final = 18
+#: standard deviations of chance that the column must be away
+_SURE: Final = 2.0
 _LEAST_EXPLAINED: Final = 0.75
 
 
 def find_truncation(columns: Columns) -> Iterator[Hypothesis]:
     """Of each column the part that is gone, where taking it from the reference's rows too makes them alike."""
     for column in columns.each.values():
-        if not is_apart(column, columns.spread(column.name)) or follows_the_calendar(column, columns):
+        if follows_the_calendar(column, columns):
             continue
         gone, told = _interval(column) if isinstance(column, NumericColumn) else _categories(column)
         share = float(gone.mean())
@@ -33,7 +35,8 @@ def find_truncation(columns: Columns) -> Iterator[Hypothesis]:
             continue
         fits = _without(columns, gone)
         found = fits[column.name]
-        if found.explained >= _LEAST_EXPLAINED:
+        sure = found.before >= _SURE * tolerance(column, columns.spread(column.name))
+        if sure and found.explained >= _LEAST_EXPLAINED:
             said = f"rows with {column.name} {told} are gone, {share:.0%} of the reference; the rest is as it was"
             gain = sum(each.gain for each in fits.values())
             yield Hypothesis("truncated", (column.name,), found.explained, gain, said, {"gone": share})

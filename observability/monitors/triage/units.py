@@ -139,7 +139,7 @@ def _fits_best(column: NumericColumn, tried: Tried) -> bool:
 
 
 def _back(column: NumericColumn, conversion: Conversion, grid: Grid) -> float | None:
-    return grid.come_back((column.now - conversion.offset) / conversion.factor)
+    return grid.come_back((column.now - conversion.offset) / conversion.factor, conversion.factor)
 
 
 def _scaled(column: NumericColumn, conversion: Conversion) -> Fit:

@@ -1,0 +1,241 @@
+"""Each kind of pipeline bug is told from a world that changes: on a made-up shop, undone by no one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bundle.signature import Feature, RawField, Signature
+from observability.monitors.case import Case
+from observability.monitors.reference import Reference
+from observability.monitors.triage.columns import Columns
+from observability.monitors.triage.diagnosis import find_bugs
+from observability.monitors.triage.encoding import find_encoding
+from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.verdicts import (
+    DriftVerdict,
+    ErrorMetrics,
+    ErrorVerdict,
+    FeatureDrift,
+    QualityVerdict,
+    WindowVerdict,
+)
+from observability.ports import Sample
+
+NUMERIC = ("hour", "distance", "low", "high")
+TEXTS = ("country", "plan")
+SIGNATURE = Signature(
+    model="default/shop",
+    task="binary",
+    raw=(RawField(name="x", type="number"),),
+    features=tuple(Feature(name=n, type="numeric") for n in NUMERIC)
+    + tuple(Feature(name=n, type="categorical") for n in TEXTS),
+    label="y",
+)
+COUNTRIES = ("España", "Österreich", "Côte d'Ivoire", "Perú", "México", "France", "Italia", "Türkiye")
+QUIET = FeatureDrift(
+    feature="score", method="ks", score=1.0, threshold=0.1, drifted=False, missing_share=0, reference_missing_share=0
+)
+VERDICT = WindowVerdict(
+    rows=0,
+    sampled=0,
+    labelled=0,
+    drift=DriftVerdict(features=(), drifted_share=0.0, prediction=QUIET),
+    quality=QualityVerdict(missing_share={}, unseen_share={}, out_of_range_share={}),
+    errors=ErrorVerdict(labelled=0, metrics=ErrorMetrics(), reference=ErrorMetrics()),
+)
+
+
+def shop(seed: int, rows: int = 2_000) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    low = rng.normal(12, 6, rows).round(1)
+    busy = np.exp(1.5 * np.cos((np.arange(24) - 15) / 12 * np.pi))
+    return pd.DataFrame(
+        {
+            "event_time": pd.Timestamp("2026-03-02", tz="UTC") + pd.to_timedelta(np.arange(rows) * 5, unit="min"),
+            "hour": rng.choice(24, rows, p=busy / busy.sum()) + rng.integers(0, 60, rows) / 60,
+            "distance": np.exp(rng.normal(5, 0.7, rows)).round(),
+            "low": low,
+            "high": (low + rng.gamma(4, 2, rows)).round(1),
+            "country": rng.choice(COUNTRIES, rows, p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.07, 0.05, 0.03]),
+            "plan": rng.choice(["Basic", "Premium", "Family", "Student"], rows, p=[0.5, 0.25, 0.15, 0.1]),
+        }
+    )
+
+
+REFERENCE = Reference(shop(0, 8_000)[[*NUMERIC, *TEXTS]], np.array([]), np.array([]))
+
+
+def case(rows: pd.DataFrame) -> Case:
+    return Case("w", Sample(rows, len(rows), 0), REFERENCE, SIGNATURE)
+
+
+def bugs(rows: pd.DataFrame) -> list[Hypothesis]:
+    window = case(rows)
+    return find_bugs(window, VERDICT, Columns.of(window))
+
+
+def the_bug(rows: pd.DataFrame) -> tuple[str, tuple[str, ...]]:
+    found = bugs(rows)
+    assert found, "no bug was found"
+    return found[0].bug, found[0].columns
+
+
+def some(rows: pd.DataFrame, share: float) -> np.ndarray:
+    return np.random.default_rng(9).random(len(rows)) < share
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_clean_window_has_no_bug(seed):
+    assert bugs(shop(seed)) == []
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.001, 1.609344, 1 / 1.609344, 0.3048, 1 / 2.204623])
+def test_a_known_factor_is_a_unit_change(factor):
+    rows = shop(1)
+    assert the_bug(rows.assign(distance=rows["distance"] * factor)) == ("unit", ("distance",))
+
+
+def test_a_scale_with_an_offset_is_a_unit_change_and_named():
+    rows = shop(1)
+    found = bugs(rows.assign(low=rows["low"] * 1.8 + 32))[0]
+    assert (found.bug, found.columns) == ("unit", ("low",))
+    assert "Fahrenheit in place of degrees Celsius" in found.said
+    assert found.numbers["factor"] == pytest.approx(1.8)
+
+
+def test_a_unit_that_changed_in_a_part_of_the_rows_is_told_with_the_part():
+    rows = shop(1)
+    hit = some(rows, 0.3)
+    found = bugs(rows.assign(distance=np.where(hit, rows["distance"] * 1.609344, rows["distance"])))[0]
+    assert (found.bug, found.columns) == ("unit", ("distance",))
+    assert found.numbers["share"] == pytest.approx(0.3, abs=0.07)
+
+
+@pytest.mark.parametrize("factor", [1.15, 1.25, 1.4, 1.5, 0.7, 0.8])
+def test_a_world_that_grows_is_no_unit_change(factor):
+    rows = shop(1)
+    assert bugs(rows.assign(distance=(rows["distance"] * factor).round())) == []
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 6.0, 9.0])
+def test_a_world_that_warms_is_no_bug(shift):
+    rows = shop(1)
+    assert bugs(rows.assign(low=rows["low"] + shift, high=rows["high"] + shift)) == []
+
+
+def test_columns_that_go_together_are_seen_to_be_swapped():
+    rows = shop(1)
+    assert the_bug(rows.assign(low=rows["high"], high=rows["low"])) == ("swapped", ("low", "high"))
+
+
+def test_swapped_categories_are_seen():
+    rows = shop(1)
+    assert the_bug(rows.assign(country=rows["plan"], plan=rows["country"])) == ("swapped", ("country", "plan"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("low", np.nan), ("low", -999.0), ("distance", 0.0), ("country", None), ("country", "unknown"), ("plan", "N/A")],
+)
+def test_missing_values_and_what_stands_for_them_are_nulls(column, value):
+    rows = shop(1)
+    broken = rows[column].copy()
+    broken[some(rows, 0.25)] = value
+    assert the_bug(rows.assign(**{column: broken})) == ("nulls", (column,))
+
+
+@pytest.mark.parametrize("column", [*NUMERIC, *TEXTS])
+def test_a_column_that_freezes_is_stale(column):
+    rows = shop(1)
+    frozen = rows[column].copy()
+    frozen[1_200:] = frozen[1_200]
+    assert the_bug(rows.assign(**{column: frozen})) == ("stale", (column,))
+
+
+def test_a_column_that_holds_each_value_for_long_is_stale():
+    rows = shop(1)
+    held = rows["low"].to_numpy()[np.arange(len(rows)) // 50 * 50]
+    assert the_bug(rows.assign(low=held)) == ("stale", ("low",))
+
+
+def test_a_month_that_is_the_only_one_of_a_week_is_not_stale():
+    then = shop(0, 8_000).assign(low=np.random.default_rng(1).integers(1, 7, 8_000).astype(float))
+    window = Case(
+        "w",
+        Sample(shop(1).assign(low=3.0), 2_000, 0),
+        Reference(then[[*NUMERIC, *TEXTS]], np.array([]), np.array([])),
+        SIGNATURE,
+    )
+    assert [each.columns for each in find_bugs(window, VERDICT, Columns.of(window)) if "low" in each.columns] == []
+
+
+def test_categories_that_stay_away_are_a_truncated_feed():
+    rows = shop(1)
+    found = bugs(rows[~rows["country"].isin(["España", "Perú"])].reset_index(drop=True))[0]
+    assert (found.bug, found.columns) == ("truncated", ("country",))
+    assert "'España', 'Perú'" in found.said
+
+
+@pytest.mark.parametrize("hours", [(0, 11), (14, 18), (16, 24)])
+def test_hours_that_stay_away_are_a_truncated_feed(hours):
+    rows = shop(1)
+    assert the_bug(rows[~rows["hour"].between(*hours)].reset_index(drop=True)) == ("truncated", ("hour",))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: text.encode().decode("latin-1"), str.upper, lambda text: f" {text} ", lambda text: f'"{text}"',
+        lambda text: text.encode("ascii", "replace").decode(), lambda text: f"\ufeff{text}",
+        lambda text: f"b'{text.lower()} '",
+    ],
+)  # fmt: skip
+def test_known_categories_in_another_writing_are_an_encoding_bug(write):
+    rows = shop(1)
+    assert the_bug(rows.assign(country=rows["country"].map(write))) == ("encoding", ("country",))
+
+
+def test_a_mojibake_is_told_with_an_example():
+    rows = shop(1)
+    broken = case(rows.assign(country=[text.encode().decode("latin-1") for text in rows["country"]]))
+    found = next(find_encoding(Columns.of(broken)))
+    assert "UTF-8 read as Latin-1" in found.said
+    assert "'EspaÃ±a' for 'España'" in found.said
+
+
+def test_new_categories_are_no_encoding_bug():
+    rows = shop(1)
+    assert bugs(rows.assign(country=np.where(some(rows, 0.2), "Japan", rows["country"]))) == []
+
+
+@pytest.mark.parametrize("turn", [-5, 2, 8])
+def test_hours_that_are_turned_are_a_time_zone(turn):
+    rows = shop(1)
+    found = bugs(rows.assign(hour=(rows["hour"] + turn) % 24))[0]
+    assert (found.bug, found.columns) == ("timezone", ("hour",))
+    assert found.numbers["hours"] == turn
+
+
+def test_a_batch_that_comes_twice_is_a_replay_of_the_source():
+    rows = shop(1)
+    assert the_bug(pd.concat([rows, rows[500:1_000]], ignore_index=True)) == ("duplicates", ())
+
+
+def test_text_in_a_numeric_column_is_a_schema_bug():
+    rows = shop(1)
+    broken = rows["distance"].astype(object)
+    broken[some(rows, 0.3)] = "12 km"
+    assert the_bug(rows.assign(distance=broken)) == ("schema", ("distance",))
+
+
+def test_two_columns_that_break_alike_are_both_named():
+    rows = shop(1)
+    kind, columns = the_bug(rows.assign(low=rows["low"] * 1.8 + 32, high=rows["high"] * 1.8 + 32))
+    assert kind == "unit" and set(columns) <= {"low", "high"}
+
+
+@pytest.mark.parametrize("rows", [shop(1)[:0], shop(1)[:1], shop(1)[["event_time", "low"]], shop(1).assign(low=None)])
+def test_next_to_nothing_raises_nothing(rows):
+    assert isinstance(bugs(rows.reset_index(drop=True)), list)
