@@ -66,7 +66,10 @@ check: install ## what CI asks of the code before it runs it
 format: install ## format and mend what can be mended
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
 
-bench: install ## one claim, measured: NAME=serving, FULL=1 for the long form
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.installed
+	@PATH="$(CURDIR)/$(VENV)-tools/bin:$$PATH"; uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock && touch $@
+
+bench: install $(VENV)/.bench ## one claim, measured: NAME=serving, FULL=1 for the long form
 	@test -n "$(NAME)" || { echo "say which: make bench NAME=$$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v -e __init__ -e form | paste -sd'|')"; exit 2; }
 	@$(BIN)/python -m bench.$(NAME) $(if $(FULL),--full)
 

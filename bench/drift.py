@@ -12,6 +12,8 @@ import sys
 import time
 from typing import Final
 
+from threadpoolctl import threadpool_limits
+
 from bench.form import Claim, show
 
 #: each is bench.drift_stage.<name> with run(full: bool) -> tuple[figures, claims]
@@ -28,7 +30,8 @@ def main() -> int:
     for name in asked.parts or PARTS:
         began = time.monotonic()
         sys.stderr.write(f"{name} ...\n")
-        found, said = importlib.import_module(f"bench.drift_stage.{name}").run(asked.full)
+        with threadpool_limits(1):  # as in the monitor's process
+            found, said = importlib.import_module(f"bench.drift_stage.{name}").run(asked.full)
         sys.stderr.write(f"{name} took {time.monotonic() - began:.0f} s\n")
         figures |= found
         claims += said
