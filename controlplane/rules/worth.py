@@ -1,14 +1,9 @@
 """Whether a retraining is worth its cost: the loss that it is expected to save, against what it costs.
 
-A version's loss (share of wrong answers, or cost of an answer) is taken apart into what is usual for it, what has come
-on top and a retraining would not mend, what has come and one would (the excess), what is off in a single window (a
-storm), and chance. How much comes, how fast it fades and how much of it a retraining mends is not known: each of a few
-answers is tried on all that was seen of the model, and counts for as much as it explains. So a slow decay adds up over
-windows, a single bad window counts little, and a retraining that brought nothing says that what has come was not of the
-kind that one mends.
-
-Reference: West and Harrison (1997), Bayesian Forecasting and Dynamic Models, chapters 4 (filtering) and 12
-(multi-process models).
+What a version loses (its share of wrong answers, or the cost of an answer) is followed over all windows since its
+promotion, and taken apart into what a retraining would mend and what not (`controlplane.rules.beliefs`). So a slow
+decay adds up over windows, a single bad window counts little, and a retraining that brought nothing says that what has
+come was not of the kind that one mends.
 """
 
 from __future__ import annotations
@@ -16,33 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 
-Floats = npt.NDArray[np.float64]
+from controlplane.rules.beliefs import EXCESS, GRID, Beliefs, Floats, measured, unseen
 
-# What is tried. Sizes are in standard deviations of a row's loss.
-#: how much comes in a usual window
-_MOVES: Final = (0.0, 0.005, 0.02)
-#: how often a single window is off beyond chance
-_STORMS: Final = (0.02, 0.2)
-#: what is left of what came one window later
-_STAYS: Final = (0.5, 0.85, 1.0)
-#: how much of it a retraining mends
-_MENDS: Final = (0.15, 0.5, 0.85)
-_GRID: Final = np.array(list(product(_MOVES, _STORMS, _STAYS, _MENDS))).T
-# What is assumed.
-#: and how much the share that a retraining mends differs from one time to the next
-_MENDS_VARY: Final = 0.2
-#: how often much comes at once, and how much then
-_JUMPS: Final = 0.03
-_JUMP: Final = 0.1
-#: how far off a window is in a storm
-_STORM: Final = 0.15
 #: two models made of the same kind of rows differ by this, in standard deviations of a row's loss
 _MODELS_DIFFER: Final = 0.0125
 #: an estimated error is off by so much more than its interval says
@@ -51,6 +26,8 @@ _ESTIMATE_OFF: Final = 0.05
 _REFERENCE_ROWS: Final = 1_000
 #: variance of a loss of which nothing is known, as a multiple of a row's
 _UNKNOWN: Final = 1e4
+#: where nobody has said what a retraining costs, it has to lower the loss by this, in standard deviations of a row's
+_WORTHWHILE: Final = 0.005
 #: a version of which nothing is known is expected to serve so many windows
 _LIFE_IN_WINDOWS: Final = 12.0
 
@@ -121,8 +98,8 @@ class Life:
 class Terms:
     """What a retraining costs and has to bring."""
 
-    #: in wrong answers, or in the unit of the cost matrix
-    cost: float
+    #: in wrong answers, or in the unit of the cost matrix; where None, what `_WORTHWHILE` saves over the horizon
+    cost: float | None
     #: predictions that a new version would answer; learned where None
     horizon: int | None
     #: the probability that more is saved than it costs must be at least this
@@ -140,64 +117,6 @@ class Worth:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
-class _Beliefs(NamedTuple):
-    """What is believed under each answer of the grid, as normals of three parts of the loss.
-
-    They are what is usual, and of what has come on top of it what no retraining would mend, and what one would.
-    """
-
-    #: logarithm of how well each explains what was seen
-    weight: Floats
-    mean: Floats
-    covariance: Floats
-
-    def seen(self, value: float, var: Floats, of: Floats) -> _Beliefs:
-        """After a measurement of the sum of these parts."""
-        gain = self.covariance @ of
-        total = gain @ of + var
-        off = value - self.mean @ of
-        return _Beliefs(
-            self.weight - 0.5 * (np.log(total) + off**2 / total),
-            self.mean + gain * (off / total)[:, None],
-            self.covariance - gain[:, :, None] * gain[:, None, :] / total[:, None, None],
-        )
-
-    def later(self, scale: float, more: float = 0.0) -> _Beliefs:
-        """One window later: what has come fades, and something else has come, at times `more` of it."""
-        moves, _, stays, _ = _GRID
-        kept = np.stack([np.ones_like(stays), stays, stays], axis=1)
-        comes = _COMES * (scale**2 * (moves**2 + more**2))[:, None, None]
-        return self._replace(
-            mean=self.mean * kept, covariance=self.covariance * kept[:, :, None] * kept[:, None, :] + comes
-        )
-
-
-def _either(cases: Sequence[_Beliefs]) -> _Beliefs:
-    """What is believed where it is not known which is the case, as one normal with their mean and covariance."""
-    weights = np.stack([case.weight for case in cases])
-    whole: Floats = logsumexp(weights, axis=0)
-    share = np.exp(weights - whole)
-    means = np.stack([case.mean for case in cases])
-    mean = np.einsum("cg,cgi->gi", share, means)
-    off = means - mean
-    spread = np.stack([case.covariance for case in cases]) + off[..., :, None] * off[..., None, :]
-    return _Beliefs(whole, mean, np.einsum("cg,cgij->gij", share, spread))
-
-
-def _comes() -> Floats:
-    """The covariance of what comes in a window, where that has variance 1."""
-    mends = _GRID[3]
-    shares = np.stack([np.zeros_like(mends), 1 - mends, mends], axis=1)
-    varied = np.array([0.0, -_MENDS_VARY, _MENDS_VARY])
-    covariance: Floats = shares[:, :, None] * shares[:, None, :] + varied[:, None] * varied
-    return covariance
-
-
-_COMES: Final = _comes()
-_LOSS: Final = np.array([1.0, 1.0, 1.0])
-_EXCESS: Final = np.array([0.0, 0.0, 1.0])
-
-
 def weigh(lives: Sequence[Life], terms: Terms) -> Worth:
     """Whether a retraining now is worth its cost.
 
@@ -212,40 +131,38 @@ def weigh(lives: Sequence[Life], terms: Terms) -> Worth:
         return Worth(Answer.WAIT_FEW_LABELS, detail, {"labelled": labelled, "min_labels": terms.min_labels})
     beliefs = _believe(lives)
     horizon = float(terms.horizon) if terms.horizon is not None else _expected_life(lives)
-    return _answer(beliefs, terms, horizon, now)
+    cost = terms.cost if terms.cost is not None else _WORTHWHILE * _row_sd(lives) * horizon
+    return _answer(beliefs, terms.confidence, cost, horizon, now)
 
 
-def _answer(beliefs: _Beliefs, terms: Terms, horizon: float, now: Life) -> Worth:
+def _answer(beliefs: Beliefs, confidence: float, cost: float, horizon: float, now: Life) -> Worth:
     share = np.exp(beliefs.weight - beliefs.weight.max())
     share /= share.sum()
     served = horizon * _lasting(horizon / max(1.0, now.rows / max(1, len(now.windows))))
-    mean, sd = beliefs.mean @ _EXCESS, np.sqrt(beliefs.covariance @ _EXCESS @ _EXCESS)
-    saved, saved_sd = mean * served, sd * served
-    probability = float(share @ ndtr((saved - terms.cost) / np.maximum(saved_sd, 1e-12)))
-    excess, expected = float(share @ mean), float(share @ saved)
+    excess, sd = beliefs.mean @ EXCESS, np.sqrt(beliefs.covariance @ EXCESS @ EXCESS)
+    probability = float(share @ ndtr((excess * served - cost) / np.maximum(sd * served, 1e-12)))
     numbers = {
-        "excess": excess,
-        "expected_saved": expected,
-        "cost": terms.cost,
+        "excess": float(share @ excess),
+        "expected_saved": float(share @ (excess * served)),
+        "cost": cost,
         "horizon": round(horizon),
         "probability": probability,
-        "confidence": terms.confidence,
+        "confidence": confidence,
         "lasting": float(share @ served) / horizon,
-        "mends": float(share @ _GRID[3]),
+        "mends": float(share @ GRID[3]),
         "windows": len(now.windows),
     }
     detail = (
-        f"a retraining is expected to save {expected:.1f} over {horizon:,.0f} predictions, of an excess loss of "
-        f"{excess:.4f} now, and costs {terms.cost:g}: worth it with a probability of {probability:.0%}, "
-        f"{terms.confidence:.0%} is needed"
+        f"a retraining is expected to save {numbers['expected_saved']:.1f} over {horizon:,.0f} predictions, of an "
+        f"excess loss of {numbers['excess']:.4f} now, and costs {cost:,.1f}: worth it with a probability of "
+        f"{probability:.0%}, {confidence:.0%} is needed"
     )
-    worth = probability >= terms.confidence
-    return Worth(Answer.RETRAIN_WORTH if worth else Answer.WAIT_NOT_WORTH, detail, numbers)
+    return Worth(Answer.RETRAIN_WORTH if probability >= confidence else Answer.WAIT_NOT_WORTH, detail, numbers)
 
 
 def _lasting(windows: float) -> Floats:
     """The mean excess over so many windows to come, as a share of the excess now, under each answer of the grid."""
-    stays = _GRID[2]
+    stays = GRID[2]
     fades = np.maximum(1 - stays, 1e-12)
     lasting: Floats = np.where(stays < 1, (1 - stays**windows) / (windows * fades), 1.0)
     return lasting
@@ -261,10 +178,10 @@ def _expected_life(lives: Sequence[Life]) -> float:
     return (_LIFE_IN_WINDOWS * rows / max(1, windows) + rows) / len(lives)
 
 
-def _believe(lives: Sequence[Life]) -> _Beliefs:
+def _believe(lives: Sequence[Life]) -> Beliefs:
     """All that was seen of the model, life after life: what was learned of the grid stays, the rest begins anew."""
     scale = _row_sd(lives)
-    weight = np.zeros(_GRID.shape[1])
+    weight = np.zeros(GRID.shape[1])
     beliefs = _begin(lives[0], weight, scale)
     for number, life in enumerate(lives):
         if number:
@@ -273,7 +190,7 @@ def _believe(lives: Sequence[Life]) -> _Beliefs:
     return beliefs
 
 
-def _begin(life: Life, weight: Floats, scale: float) -> _Beliefs:
+def _begin(life: Life, weight: Floats, scale: float) -> Beliefs:
     """A new version has no excess. Without a reference its first windows say what is usual."""
     known = life.reference is not None
     base = life.reference if life.reference is not None else 0.0
@@ -281,10 +198,10 @@ def _begin(life: Life, weight: Floats, scale: float) -> _Beliefs:
     var = chance**2 + (_MODELS_DIFFER * scale) ** 2 if known else _UNKNOWN * scale**2
     mean, covariance = np.zeros((len(weight), 3)), np.zeros((len(weight), 3, 3))
     mean[:, 0], covariance[:, 0, 0] = base, var
-    return _Beliefs(weight, mean, covariance)
+    return Beliefs(weight, mean, covariance)
 
 
-def _live(life: Life, beliefs: _Beliefs, scale: float) -> _Beliefs:
+def _live(life: Life, beliefs: Beliefs, scale: float) -> Beliefs:
     trials = list(life.trials)
     for number, window in enumerate(life.windows):
         while trials and trials[0].after <= number:
@@ -295,36 +212,20 @@ def _live(life: Life, beliefs: _Beliefs, scale: float) -> _Beliefs:
     return beliefs
 
 
-def _tried(trial: Trial, beliefs: _Beliefs, scale: float) -> _Beliefs:
+def _tried(trial: Trial, beliefs: Beliefs, scale: float) -> Beliefs:
     noise = trial.gain_se**2 + (_MODELS_DIFFER * scale) ** 2
-    return beliefs.seen(trial.gain, np.full_like(beliefs.weight, noise), _EXCESS)
+    return beliefs.seen(trial.gain, np.full_like(beliefs.weight, noise), EXCESS)
 
 
-def _looked(window: WindowLoss, beliefs: _Beliefs, scale: float) -> _Beliefs:
+def _looked(window: WindowLoss, beliefs: Beliefs, scale: float) -> Beliefs:
     """One window later, when its loss is known, or estimated, or neither."""
     if window.loss is not None and window.labelled:
         chance = window.loss_se if window.loss_se else scale / np.sqrt(window.labelled)
-        return _measured(window.loss, chance**2, beliefs, scale)
+        return measured(window.loss, chance**2, beliefs, scale)
     if window.estimated is not None:
         off = (window.estimated_se or 0.0) ** 2 + (_ESTIMATE_OFF * scale) ** 2
-        return _measured(window.estimated, off, beliefs, scale)
-    return beliefs.later(scale, _JUMP * _JUMPS**0.5)
-
-
-def _measured(loss: float, var: float, beliefs: _Beliefs, scale: float) -> _Beliefs:
-    """After a window that was as usual, or in which much has come, or a storm raged."""
-    storms, chance = _GRID[1], np.full_like(beliefs.weight, var)
-    quiet = beliefs.later(scale)
-    usual = quiet.seen(loss, chance, _LOSS)
-    jump = beliefs.later(scale, _JUMP).seen(loss, chance, _LOSS)
-    storm = quiet.seen(loss, chance + (_STORM * scale) ** 2, _LOSS)
-    return _either(
-        [
-            usual._replace(weight=usual.weight + np.log(1 - _JUMPS - storms)),
-            jump._replace(weight=jump.weight + np.log(_JUMPS)),
-            storm._replace(weight=storm.weight + np.log(storms)),
-        ]
-    )
+        return measured(window.estimated, off, beliefs, scale)
+    return unseen(beliefs, scale)
 
 
 def _row_sd(lives: Sequence[Life]) -> float:

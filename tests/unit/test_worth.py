@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from controlplane.rules.worth import Answer, Life, Terms, Trial, WindowLoss, Worth, weigh
 from pipeline.contract.rulespec import Rule, WorthRule
 
-TERMS = Terms(cost=20.0, horizon=None, confidence=0.5, min_labels=100)
+TERMS = Terms(cost=None, horizon=None, confidence=0.5, min_labels=100)
 SURE = replace(TERMS, confidence=0.8)
 ROWS = 2_000
 USUAL = 0.2
@@ -56,9 +56,12 @@ def test_a_slow_decay_adds_up_though_no_single_window_shows_it() -> None:
     assert first_firing(life(losses), SURE) is not None
 
 
-def test_a_storm_that_passes_is_not_chased() -> None:
-    losses = [USUAL] * 10 + [USUAL + 0.08] + [USUAL] * 10
-    assert first_firing(life(losses), SURE) is None
+def test_a_storm_that_passes_is_not_chased_by_the_rule_as_it_is_shipped() -> None:
+    rule = WorthRule(name="worth", kind="worth", monitor="daily")
+    terms = Terms(rule.cost, rule.horizon, rule.confidence, rule.min_labels)
+    whole = life([USUAL] * 10 + [USUAL + 0.08] + [USUAL] * 10)
+    worth = [weigh((whole.until(each.id),), terms).answer is Answer.RETRAIN_WORTH for each in whole.windows]
+    assert sum(worth) < rule.hold.windows
 
 
 def test_with_nothing_the_matter_next_to_nothing_is_spent() -> None:
@@ -71,20 +74,23 @@ def test_a_rise_that_is_too_small_to_pay_is_left_alone() -> None:
     dear = weigh((risen,), replace(TERMS, cost=1e5))
     assert dear.answer is Answer.WAIT_NOT_WORTH
     assert dear.numbers["expected_saved"] < 1e5
-    assert "costs 100000" in dear.detail
+    assert "costs 100,000.0" in dear.detail
 
 
 def test_a_few_predictions_to_come_are_not_worth_a_retraining() -> None:
     risen = life([USUAL] * 8 + [USUAL + 0.06] * 10)
-    assert weigh((risen,), replace(TERMS, horizon=200)).answer is Answer.WAIT_NOT_WORTH
-    assert weigh((risen,), replace(TERMS, horizon=20_000)).answer is Answer.RETRAIN_WORTH
+    priced = replace(TERMS, cost=20.0)
+    assert weigh((risen,), replace(priced, horizon=200)).answer is Answer.WAIT_NOT_WORTH
+    assert weigh((risen,), replace(priced, horizon=20_000)).answer is Answer.RETRAIN_WORTH
 
 
-def test_a_retraining_that_brought_nothing_is_not_repeated_for_the_same_rise() -> None:
-    losses = [USUAL] * 8 + [USUAL + 0.06] * 12
-    untried, tried = life(losses), life(losses, trials=(Trial(14, gain=0.0, gain_se=0.005),))
+def test_retrainings_that_brought_nothing_are_not_repeated_for_the_same_rise() -> None:
+    losses = [USUAL] * 8 + [USUAL + 0.06] * 14
+    tries = (Trial(14, gain=0.0, gain_se=0.005), Trial(17, gain=0.0, gain_se=0.005))
+    untried, once, twice = life(losses), life(losses, trials=tries[:1]), life(losses, trials=tries)
+    assert chance_of((once.until("w14"),)) < chance_of((untried.until("w14"),)) - 0.25
     assert weigh((untried,), SURE).answer is Answer.RETRAIN_WORTH
-    assert weigh((tried,), SURE).answer is Answer.WAIT_NOT_WORTH
+    assert weigh((twice,), TERMS).answer is Answer.WAIT_NOT_WORTH
 
 
 def test_after_a_retraining_that_brought_nothing_a_further_rise_is_still_found() -> None:
@@ -154,6 +160,7 @@ def test_what_came_later_does_not_change_what_was_said_before() -> None:
 )
 def test_a_dearer_retraining_is_never_worth_more(losses: list[float], cost: float, more: float) -> None:
     lives = (life(losses),)
+    assert weigh(lives, TERMS).numbers["cost"] > 0
     cheap, dear = weigh(lives, replace(TERMS, cost=cost)), weigh(lives, replace(TERMS, cost=cost + more))
     assert 0 <= dear.numbers["probability"] <= cheap.numbers["probability"] <= 1 + 1e-9
 
@@ -169,13 +176,17 @@ def test_the_unit_in_which_losses_are_counted_changes_nothing(losses: list[float
         windows=tuple(replace(w, loss=unit * w.loss, loss_se=unit * w.loss_se) for w in one.windows),
         trials=(Trial(1, unit * 0.01, unit * 0.01),),
     )
-    assert chance_of((other,), replace(TERMS, cost=unit * 20)) == pytest.approx(chance_of((one,)), abs=1e-6)
+    assert chance_of((other,), replace(TERMS, cost=unit * 20)) == pytest.approx(
+        chance_of((one,), replace(TERMS, cost=20)), abs=1e-6
+    )
+    assert chance_of((other,)) == pytest.approx(chance_of((one,)), abs=1e-6)
 
 
 def test_a_rule_needs_a_name_and_a_monitor_only() -> None:
     rule = TypeAdapter(Rule).validate_python({"name": "worth", "kind": "worth", "monitor": "daily"})
     assert isinstance(rule, WorthRule)
     assert rule.horizon is None
+    assert rule.cost is None
 
 
 @pytest.mark.parametrize("wrong", [{"cost": -1}, {"confidence": 1}, {"horizon": 0}, {"min_labels": 0}])
