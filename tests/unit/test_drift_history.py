@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 
 import numpy as np
@@ -98,6 +99,19 @@ def test_a_steady_trend_in_the_reference_does_not_make_its_going_on_harmless():
     now, then = pd.Series(random.normal(1.0, 1, 1_000)), pd.Series(past[::3])
     assert factor.get("x", 1.0) < 1.5
     assert compare_numbers(now, then, 30, factor.get("x", 1.0)).tests["values"].p_value < 1e-6
+
+
+def test_one_break_in_the_reference_does_not_make_every_later_one_harmless():
+    random = np.random.default_rng(9)
+    still = np.where(np.arange(20_000) < 8_000, 0.0, 3.0) + random.normal(size=20_000)
+    assert overdispersion_over_days(still) == {}
+    restless = np.where(np.arange(20_000) < 8_000, 0.0, 3.0) + days_of(shifted, random, 40, 500, 0.1)
+    without = days_of(shifted, random, 40, 500, 0.1)
+    assert overdispersion_over_days(restless)["x"] < 2 * overdispersion_over_days(without)["x"]
+
+
+def overdispersion_over_days(past: np.ndarray) -> Mapping[str, float]:
+    return history_of(pd.DataFrame({"x": past}), [NUMBER], times(40, 500)).overdispersion(1_000, 10_000, DAY)
 
 
 def test_larger_windows_allow_for_more_and_each_meets_the_spans_of_its_own_length():

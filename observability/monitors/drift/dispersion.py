@@ -21,6 +21,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 #: blocks with rows, at least
 _LEAST_BLOCKS: Final = 4
+#: of fewer blocks no break can be told
+_BREAKABLE: Final = 16
 #: expected rows of a cell, at least
 _CELL: Final = 5.0
 #: blocks are compared so far apart, where that is a sixteenth of them at most
@@ -70,7 +72,7 @@ def spread_of(table: Table, ordered: bool) -> Spread | None:
     # by direction, the blocks' shares such that those of one row have the variance 1 by chance
     shares = (table / rows[:, None] / np.sqrt(share)) @ _directions(share, ordered)
     cells = shares.shape[1]
-    near = _near(rows)
+    near = _unbroken(shares * np.sqrt(weights_of(cells, ordered)), _near(rows))
     differences, by_chance = _differences(shares, near), _by_chance(rows, near)
     parts = [part for part in ([0], [1], list(range(2, cells))) if part and part[-1] < cells]
     moved = [k for part in parts if _significant(differences[part], by_chance, _LEVEL / len(parts)) for k in part]
@@ -128,6 +130,25 @@ def _near(rows: Table) -> Table:
     farthest = min(max(1, len(rows) // 16), _FARTHEST)
     apart = _apart(len(rows))
     return np.where((apart >= 1) & (apart <= farthest), harmonic, 0.0)
+
+
+def _unbroken(shares: Table, near: Table) -> Table:
+    """Without the pairs on either side of one break: a column that changed once does not vary from day to day.
+
+    It is one where those pairs bear most of all that there is. Of so many blocks that vary by themselves none does.
+    """
+    if len(near) < _BREAKABLE:
+        return near
+    lengths = np.sum(shares**2, axis=1)
+    between = near * (lengths[:, None] + lengths[None, :] - 2 * shares @ shares.T)
+    across = np.array([between[:place, place:].sum() for place in range(1, len(near))])
+    place = int(across.argmax()) + 1
+    if across.max() <= between.sum() / 4:  # it holds each pair twice
+        return near
+    whole = near.copy()
+    whole[:place, place:] = 0
+    whole[place:, :place] = 0
+    return whole
 
 
 def _differences(shares: Table, near: Table) -> Table:

@@ -15,6 +15,8 @@ traffic is; what adds up over the whole history is a trend, and to call that har
 A steady trend of one standard deviation over 32 blocks counts here as 0.03 of one; each block beside all others would
 take it for 0.29.
 
+Nor does one break make all harmless, such as a new unit: where most of what there is lies across it, it is left out.
+
 A column is over-dispersed only where a test at 1 % says so: of its location, of its scale (of a category: of the most
 frequent ones), and of all else about it. The estimate is noise otherwise, and to divide by that (or by 1 where it is
 smaller) would cost power and make an exact test conservative.
