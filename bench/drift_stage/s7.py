@@ -27,7 +27,7 @@ from observability.monitors.case import PastVerdict
 from observability.monitors.errors.estimated import estimate_error
 from observability.monitors.reference import Reference
 from observability.monitors.verdicts import EstimatedError
-from pipeline.package import SAMPLE
+from pipeline.package import SCORED_SAMPLE
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +36,7 @@ SEED: Final = 70_001
 DEV: Final = 7
 TRAINED: Final = 100_000
 #: as many as a version keeps
-REFERENCE: Final = SAMPLE
+REFERENCE: Final = SCORED_SAMPLE
 CHUNK: Final = 5_000
 #: splits, chunks of each, and changes of concept of each kind in each
 SIZES: Final = {True: (12, 56, 4), False: (2, 14, 2)}

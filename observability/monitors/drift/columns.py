@@ -56,7 +56,9 @@ class Column:
     aspect: Aspect
 
 
-def compare_numbers(now: pd.Series, then: pd.Series, min_rows: int, stretch: float = 1.0) -> Compared:
+def compare_numbers(
+    now: pd.Series, then: pd.Series, min_rows: int, stretch: float = 1.0, missing_stretch: float = 1.0
+) -> Compared:
     """Two columns of numbers; with fewer values than min_rows only how many are missing is compared."""
     values, values_then = numbers(now), numbers(then)
     present, present_then = values[~np.isnan(values)], values_then[~np.isnan(values_then)]
@@ -64,7 +66,7 @@ def compare_numbers(now: pd.Series, then: pd.Series, min_rows: int, stretch: flo
     if min(len(present), len(present_then)) >= min_rows:
         tests["values"] = compare_graded(*_graded(present, present_then), stretch)
     missing, missing_then = len(values) - len(present), len(values_then) - len(present_then)
-    tests["missing"] = compare_shares(missing, len(values), missing_then, len(values_then), stretch)
+    tests["missing"] = compare_shares(missing, len(values), missing_then, len(values_then), missing_stretch)
     return Compared(
         tests,
         present=len(present),
@@ -74,16 +76,18 @@ def compare_numbers(now: pd.Series, then: pd.Series, min_rows: int, stretch: flo
     )
 
 
-def compare_categories(now: pd.Series, then: pd.Series, top: int, min_rows: int, stretch: float = 1.0) -> Compared:
+def compare_categories(
+    now: pd.Series, then: pd.Series, top: int, min_rows: int, stretch: float = 1.0, missing_stretch: float = 1.0
+) -> Compared:
     """Two columns of categories; with fewer values than min_rows only how many are missing is compared."""
     counts, counts_then, names = _counted(now, then)
     present, present_then = int(counts.sum()), int(counts_then.sum())
     tests: dict[Aspect, Difference] = {}
     if min(present, present_then) >= min_rows:
-        tests["values"] = compare_nominal(*_nominal(counts, counts_then, names, top), stretch)
+        tests["values"] = _compare_values(counts, counts_then, names, top, stretch)
         tests["unseen"] = compare_unseen(counts, counts_then, stretch)
     missing, missing_then = len(now) - present, len(then) - present_then
-    tests["missing"] = compare_shares(missing, len(now), missing_then, len(then), stretch)
+    tests["missing"] = compare_shares(missing, len(now), missing_then, len(then), missing_stretch)
     return Compared(
         tests,
         present=present,
@@ -162,6 +166,20 @@ def _nominal(now: Counts, then: Counts, names: npt.NDArray[np.object_], top: int
     rest = [sums[:, :merged].sum(axis=1, keepdims=True)] if merged else []
     counts = np.concatenate([*rest, sums[:, merged:]], axis=1)
     return counts[0], counts[1]
+
+
+def _compare_values(now: Counts, then: Counts, names: npt.NDArray[np.object_], top: int, stretch: float) -> Difference:
+    """Where the smaller sample is too small for bins of its own, each frequent category is compared exactly as well."""
+    together = compare_nominal(*_nominal(now, then, names, top), stretch)
+    if min(now.sum(), then.sum()) >= _ROWS_OF_CATEGORY * top:
+        return together
+    frequent = np.argsort(-(now + then), kind="stable")[:top]
+    rows, rows_then = int(now.sum()), int(then.sum())
+    each = [compare_shares(int(now[one]), rows, int(then[one]), rows_then, stretch) for one in frequent]
+    likeliest = min(each, key=lambda test: test.p_value)
+    p_value = min(1.0, 2 * together.p_value, 2 * len(each) * likeliest.p_value)
+    first = together if together.p_value <= len(each) * likeliest.p_value else likeliest
+    return Difference(p_value, first.effect)
 
 
 def _share(part: int, whole: int) -> float:

@@ -9,6 +9,7 @@ import pandas as pd
 from bundle.signature import Feature
 from observability.monitors.case import Case
 from observability.monitors.drift.columns import Compared, combine, compare_categories, compare_numbers
+from observability.monitors.drift.history import missing_key
 from observability.monitors.pooling import column, numeric_pair, paired
 from observability.monitors.verdicts import FeatureDrift
 
@@ -36,11 +37,12 @@ def _judge(case: Case, feature: Feature, now: pd.Series, then: pd.Series) -> Fea
     try:
         if method != "calibrated":
             return _by_evidently(case, feature, now, then)
-        stretch = max(1.0, case.reference.overdispersion.get(feature.name, 1.0))
+        known = case.reference.overdispersion
+        stretch, of_missing = (max(1.0, known.get(name, 1.0)) for name in (feature.name, missing_key(feature.name)))
         if feature.type == "numeric":
-            found = compare_numbers(now, then, check.min_rows, stretch)
+            found = compare_numbers(now, then, check.min_rows, stretch, of_missing)
         else:
-            found = compare_categories(now, then, check.top_categories, check.min_rows, stretch)
+            found = compare_categories(now, then, check.top_categories, check.min_rows, stretch, of_missing)
     except _REFUSALS as error:
         return FeatureDrift(
             feature=feature.name, method=method, score=None, threshold=case.level, drifted=None,
