@@ -5,6 +5,7 @@ from __future__ import annotations
 from observability.monitors.case import Case
 from observability.monitors.drift.family import decided
 from observability.monitors.drift.features import judge_features
+from observability.monitors.drift.joint import judge_jointly
 from observability.monitors.errors.estimated import estimate_error
 from observability.monitors.errors.stream import judge_stream
 from observability.monitors.errors.verdict import judge_errors
@@ -20,11 +21,12 @@ def judge(case: Case) -> WindowVerdict:
     The diagnosis is last: it weighs what the other parts said.
     """
     features, prediction = judge_features(case)
+    joint = judge_jointly(case) if case.settings.drift.joint else None
     verdict = WindowVerdict(
         rows=case.sample.rows,
         sampled=len(case.sample.frame),
         labelled=case.sample.labelled,
-        drift=decided(features, prediction, None, (), case.settings.drift, case.level),
+        drift=decided(features, prediction, joint, (), case.settings.drift, case.level),
         quality=judge_quality(case, count_quality(case.sample.frame, case.signature)),
         errors=judge_errors(case),
         stream=judge_stream(case),
