@@ -102,11 +102,11 @@ def rank_sum(scores: Floats, is_now: npt.NDArray[np.bool_]) -> tuple[float, floa
 
     >>> deviate, area = rank_sum(np.array([1.0, 2, 2, 3, 3, 4]), np.array([False, False, True, False, True, True]))
     >>> round(deviate, 2), round(area, 2)
-    (np.float64(1.12), 0.78)
+    (1.12, 0.78)
     """
     rows, now = len(scores), int(is_now.sum())
     pairs = now * (rows - now)
     wins = float(stats.rankdata(scores)[is_now].sum()) - now * (now + 1) / 2
     tied = np.unique(scores, return_counts=True)[1].astype(np.float64)
     variance = pairs / 12 * (rows + 1 - float(np.sum(tied**3 - tied)) / (rows * (rows - 1)))
-    return (wins - pairs / 2) / np.sqrt(variance) if variance > 0 else 0.0, wins / pairs
+    return (wins - pairs / 2) / float(np.sqrt(variance)) if variance > 0 else 0.0, wins / pairs
