@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pandas as pd
 
@@ -17,6 +17,8 @@ from observability.windows import Cursor, Segment
 EXACT_LABELS: Final = 50_000
 #: predictions that are read at most to find those of a segment
 READ_ROWS: Final = 500_000
+#: under which column of a sample, or of a reference, a raw text field stands: no feature can have the name
+TEXT_PREFIX: Final = "text:"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Sample:
     """The predictions of a span with the k smallest sample keys, and how many the whole span holds."""
 
     #: one row a prediction: id, event_time, version, score, prediction, label (NaN where there is none), then
-    #: the feature columns; in the order of the sample keys
+    #: the feature columns, and a column `text:<field>` of each raw text field that was asked for; in the order of the
+    #: sample keys
     frame: pd.DataFrame
     #: predictions of the span, exact
     rows: int
@@ -73,6 +76,12 @@ class Paired:
     #: None where no such scoring was timed
     champion_ms_p99: float | None
     challenger_ms_p99: float | None
+
+
+def text_of(raw: Mapping[str, Any], field: str) -> str | None:
+    """A raw field as a sample shows it."""
+    value = raw.get(field)
+    return value if isinstance(value, str) else None
 
 
 class LogStoreUnavailable(RuntimeError):
@@ -117,8 +126,8 @@ class LogStore(Protocol):
         """The first production prediction of the version behind `after`."""
         ...
 
-    def sample(self, span: Span, k: int) -> Sample:
-        """At most k predictions of the span, each with its latest label.
+    def sample(self, span: Span, k: int, texts: Sequence[str] = ()) -> Sample:
+        """At most k predictions of the span, each with its latest label, and with these of its raw fields as text.
 
         Of a segment in a span of more than READ_ROWS predictions they may be fewer than k, though there are more: those
         among the READ_ROWS with the smallest keys, so a rare segment costs no more, and its sample stays uniform.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 
 from observability.elastic.questions import LABEL, PREDICTION_ID
 from observability.events import Event, parse
+from observability.ports import TEXT_PREFIX, text_of
 from observability.windows import EPOCH, Cursor
 
 LOG: Final = logging.getLogger(__name__)
@@ -72,9 +74,9 @@ def labelled_of(answer: Mapping[str, Any] | None) -> int:
     return int(answer["hits"]["total"]["value"]) - repeated
 
 
-def sample_frame(hits: Sequence[Hit]) -> pd.DataFrame:
-    """The predictions of a sample that can be read, still without labels, then their features."""
-    return _frame(_predictions, hits)
+def sample_frame(hits: Sequence[Hit], texts: Sequence[str] = ()) -> pd.DataFrame:
+    """The predictions of a sample that can be read, still without labels, then their features and these raw texts."""
+    return _frame(partial(_predictions, texts=texts), hits)
 
 
 def with_labels(sample: pd.DataFrame, labels: Mapping[str, int]) -> pd.DataFrame:
@@ -165,7 +167,7 @@ def _leave_out(hits: Sequence[Hit], why: Exception) -> None:
     )  # fmt: skip
 
 
-def _predictions(hits: Sequence[Hit]) -> pd.DataFrame:
+def _predictions(hits: Sequence[Hit], texts: Sequence[str]) -> pd.DataFrame:
     documents = [hit["_source"] for hit in hits]
     own = [document["driftgate"] for document in documents]
     fixed = {
@@ -177,7 +179,9 @@ def _predictions(hits: Sequence[Hit]) -> pd.DataFrame:
         "label": np.full(len(documents), np.nan),
     }
     features = columns([each.get("features") or {} for each in own])
-    return pd.DataFrame(fixed | {name: column for name, column in features.items() if name not in _FIXED})
+    fixed |= {name: column for name, column in features.items() if name not in _FIXED}
+    raw = [each.get("raw") or {} for each in own]
+    return pd.DataFrame(fixed | {TEXT_PREFIX + field: [text_of(item, field) for item in raw] for field in texts})
 
 
 def _served(hits: Sequence[Hit]) -> pd.DataFrame:

@@ -171,6 +171,12 @@ def smallest(filters: Filters, k: int) -> Body:
     return _sorted(filters, [KEY, ID], k) | {"_source": shown}
 
 
+def smallest_with_texts(texts: Sequence[str], filters: Filters, k: int) -> Body:
+    """The same, and of the raw fields these."""
+    body = smallest(filters, k)
+    return body | {"_source": [*body["_source"], *(f"driftgate.raw.{field}" for field in texts)]}
+
+
 def smallest_ids(filters: Filters, k: int) -> Body:
     """The ids of the predictions with the k smallest sample keys: the second value by which each is sorted."""
     return _sorted(filters, [KEY, ID], k) | _NO_DOCUMENT

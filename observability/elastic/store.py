@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -97,11 +98,12 @@ class ElasticLogStore:
             hits = self._reader.first("prediction", questions.in_order(filters), number)[number - 1 :]
         return hits[0] if hits else None
 
-    def sample(self, span: Span, k: int) -> Sample:
+    def sample(self, span: Span, k: int, texts: Sequence[str] = ()) -> Sample:
         rows = self._rollups.rows(span)
-        hits = self._smallest(questions.within(span), questions.smallest, k, rows) if k else []
+        body = partial(questions.smallest_with_texts, texts) if texts else questions.smallest
+        hits = self._smallest(questions.within(span), body, k, rows) if k else []
         rows = len(hits) if len(hits) < k else max(rows, len(hits))
-        frame = answers.sample_frame(hits)
+        frame = answers.sample_frame(hits, texts)
         labels = self._last_labels(span.model, frame["id"].tolist())
         labelled = round(len(labels) / len(frame) * rows) if len(frame) else 0
         return Sample(frame=answers.with_labels(frame, labels), rows=rows, labelled=labelled)

@@ -50,6 +50,8 @@ TALLIED_BY_STEP: Final = (
 SAMPLE: Final = """
     SELECT id, event_time, version, score, prediction, features, sample_key {span} ORDER BY sample_key, id LIMIT $k
 """
+#: with the raw fields, of which some are asked for
+SAMPLE_WITH_RAW: Final = SAMPLE.replace("features, ", "features, raw, ")
 ROLLED_BELOW: Final = "SELECT latency_ms, features {span} ORDER BY sample_key, id LIMIT $k"
 KEYS: Final = "SELECT id, sample_key {span} ORDER BY sample_key, id LIMIT $k"
 

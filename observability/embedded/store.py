@@ -28,6 +28,7 @@ from observability.embedded.tables import (
     microseconds,
     refusal_reason,
     table_of,
+    text_columns,
 )
 from observability.embedded.writer import SegmentWriter, Upkeep
 from observability.events import Event
@@ -95,8 +96,8 @@ class ParquetLogStore:
     def first(self, model: str, version: int, after: Cursor) -> Cursor | None:
         return self.cut(model, version, after, 1)
 
-    def sample(self, span: Span, k: int) -> Sample:
-        return self._reader.answer(lambda view: _sample(view, Stretch.of(span), k))
+    def sample(self, span: Span, k: int, texts: Sequence[str] = ()) -> Sample:
+        return self._reader.answer(lambda view: _sample(view, Stretch.of(span), k, texts))
 
     def rollup(self, span: Span) -> Rollup:
         ask = sampling.rollup_of_segment if span.segment else counting.rollup
@@ -146,15 +147,15 @@ class ParquetLogStore:
                 raise LogStoreUnavailable(f"{segment.file} was merged while it was read: begin again") from error
 
 
-def _sample(view: View, stretch: Stretch, k: int) -> Sample:
-    found = sampling.drawn(view, stretch, k)
+def _sample(view: View, stretch: Stretch, k: int, texts: Sequence[str]) -> Sample:
+    found = sampling.drawn(view, stretch, k, queries.SAMPLE_WITH_RAW if texts else queries.SAMPLE)
     labels = sampling.latest_labels(view, stretch.model, found.rows, found.bound)
     known = dict(zip(labels["prediction_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
     labelled = sampling.scaled(len(known), found.rows.num_rows, found.of)
-    return Sample(frame=_sample_frame(found.rows, known), rows=found.of, labelled=labelled)
+    return Sample(frame=_sample_frame(found.rows, known, texts), rows=found.of, labelled=labelled)
 
 
-def _sample_frame(rows: pa.Table, labels: dict[str, int]) -> pd.DataFrame:
+def _sample_frame(rows: pa.Table, labels: dict[str, int], texts: Sequence[str]) -> pd.DataFrame:
     ids = rows["id"].to_pylist()
     fixed = {
         "id": ids,
@@ -165,7 +166,8 @@ def _sample_frame(rows: pa.Table, labels: dict[str, int]) -> pd.DataFrame:
         "label": pd.array([labels.get(id) for id in ids], "Float64").to_numpy(float, na_value=float("nan")),
     }
     features = json_columns(rows["features"].to_pylist())
-    return pd.DataFrame(fixed | {name: column for name, column in features.items() if name not in fixed})
+    fixed |= {name: column for name, column in features.items() if name not in fixed}
+    return pd.DataFrame(fixed | (text_columns(rows["raw"].to_pylist(), texts) if texts else {}))
 
 
 def _newest(view: View, table: TableName, model: str, kind: str, limit: int) -> pa.Table:

@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from observability.events import ControlEvent, Event, LabelEvent, PredictionEvent, ServiceEvent
+from observability.ports import TEXT_PREFIX, text_of
 from observability.windows import EPOCH
 
 TableName: TypeAlias = Literal["predictions", "labels", "control", "service"]
@@ -186,3 +187,9 @@ def json_columns(texts: Sequence[str]) -> dict[str, list[Any]]:
     objects = [orjson.loads(text) for text in texts]
     names = list(dict.fromkeys(name for item in objects for name in item))
     return {name: [item.get(name) for item in objects] for name in names}
+
+
+def text_columns(raw: Sequence[str], fields: Sequence[str]) -> dict[str, list[str | None]]:
+    """These raw fields of JSON objects as columns of a sample; None where one is absent or no text."""
+    objects = [orjson.loads(text) for text in raw]
+    return {TEXT_PREFIX + field: [text_of(item, field) for item in objects] for field in fields}

@@ -450,6 +450,22 @@ def test_served_rows_and_labels_come_back_from_an_instant_on(store):
     assert labels["label_time"].tolist() == labels["observed_time"].tolist() == [at(12), at(13)]
 
 
+def test_a_sample_shows_raw_texts_where_they_are_asked_for(store):
+    texts = ["Grüße, @me 5", "", None]
+    store.append([prediction(i, f"p{i}", raw={"text": text, "followers": i}) for i, text in enumerate(texts)])
+    store.append([prediction(3, "p3", raw={"followers": 3}), label("p0", 1, 9)])
+    without = store.sample(EVERYTHING, 10)
+    asked = store.sample(EVERYTHING, 10, ("text", "followers"))
+    assert not [name for name in without.frame if name.startswith("text:")]
+    frame = asked.frame.set_index("id").sort_index()
+    assert frame["text:text"].tolist()[:2] == texts[:2]
+    assert frame["text:text"].isna().tolist() == [False, False, True, True]
+    assert frame["text:followers"].isna().all()
+    assert (asked.rows, asked.labelled) == (4, 1)
+    assert plain(asked.frame[list(without.frame)]) == plain(without.frame)
+    assert "text:text" in store.sample(Span(MODEL, 9, BEFORE, AFTER), 10, ("text",)).frame
+
+
 def test_events_come_back_as_they_were_newest_first(store):
     decisions = [decision(i, reason="stable", numbers={"share": i / 10}) for i in range(5)]
     others = [prediction(1, "p1"), label("p1", 1, 7, "l1")]
