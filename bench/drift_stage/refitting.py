@@ -58,15 +58,18 @@ class Outcome:
         return float(np.mean(self.losses))
 
 
-def losses_of_fits(features: Floats, labels: Floats) -> Floats:
-    """At [s, t] the absolute error on row t of the fit that would be made at row s; NaN where s has no full window."""
+def losses_of_fits(features: Floats, labels: Floats, shown: Callable[[Floats], Floats] = np.asarray) -> Floats:
+    """At [s, t] the absolute error on row t of the fit that would be made at row s; NaN where s has no full window.
+
+    Labels are fitted as they are, and the errors are those of what is `shown` for them, such as a rate for its logit.
+    """
     rows = len(labels)
     found = np.full((rows, rows), np.nan)
     design = np.column_stack([np.ones(rows), features])
     for row in range(WINDOW, rows):
         past = known(row)
         weights = np.linalg.lstsq(design[past], labels[past], rcond=None)[0]
-        found[row] = np.abs(design @ weights - labels)
+        found[row] = np.abs(shown(design @ weights) - shown(labels))
     return found
 
 

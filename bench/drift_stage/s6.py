@@ -1,7 +1,7 @@
 """Flu: the official rate from a search share, with a break in the winter of 2012-13 that everybody knows by now.
 
-The one-feature form: the official rate in points (weighted ILI) regressed on the logit of the Google Flu Trends share
-over `refitting.WINDOW` weeks, labels `refitting.LAG` weeks late. What the policy fixes was chosen on `seasons`, where
+The one-feature form of Culotta (2010): the logit of the official rate (weighted ILI) regressed on the logit of the Google
+Flu Trends share over `refitting.WINDOW` weeks, errors in points, labels `refitting.LAG` weeks late. What the policy fixes was chosen on `seasons`, where
 nothing is real. An alarm counts by the week in which it is raised, with the labels of that week; that of the break may
 come up to `EARLY` weeks before the break, whose week is a convention. Seasons are from July to June.
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from bench.drift_stage.data import FLU, real
 from bench.drift_stage.refitting import LAG, WINDOW, Floats, Outcome, Policy, losses_of_fits, refitted_by, refitted_when
@@ -41,7 +41,7 @@ def run(full: bool) -> tuple[dict[str, float], list[Claim]]:
         return {}, [Claim.unmeasured(claim, "<=", bar, folder) for claim, bar in BARS]
     weeks = read_weeks(folder)
     share, rate = logit(weeks["share"].to_numpy(float)), weeks["rate"].to_numpy(float)
-    losses = losses_of_fits(share[:, None], rate)
+    losses = losses_of_fits(share[:, None], logit(rate / 100), in_points)
     outcome = refitted_by(losses, POLICY)
     raised = [weeks["week"].iloc[row] for row in outcome.alarms]
     measured = {MAE: outcome.mean_loss, REFITS: float(len(outcome.refits))} | _alarms(raised)
@@ -87,6 +87,11 @@ def season(week: date) -> int:
     return week.year if week.month >= 7 else week.year - 1
 
 
+def in_points(log_odds: Floats) -> Floats:
+    """The rate, in points, of its logit."""
+    return 100 * np.asarray(expit(log_odds))
+
+
 def _alarms(raised: list[date]) -> dict[str, float]:
     of_break = [week for week in raised if season(week) == season(BREAK) and week >= BREAK - timedelta(weeks=EARLY)]
     others = Counter(season(week) for week in raised if season(week) != season(BREAK))
@@ -110,7 +115,7 @@ def _beside(losses: Floats) -> dict[str, float]:
 def _other_form(share: Floats, rate: Floats) -> dict[str, float]:
     """The same with the newest official rate that is there as a second feature. No bar is for this form."""
     newest = np.concatenate([np.full(LAG, rate[0]), rate[:-LAG]])
-    losses = losses_of_fits(np.column_stack([share, newest]), rate)
+    losses = losses_of_fits(np.column_stack([share, logit(newest / 100)]), logit(rate / 100), in_points)
     both = {"policy": refitted_by(losses, POLICY), "weekly": refitted_when(losses, lambda weeks: True)}
     newest_only = Outcome(losses=np.abs(newest - rate)[WINDOW:].tolist())
     return _told("with_rate_", both) | {"s6_newest_rate_mae": newest_only.mean_loss}
