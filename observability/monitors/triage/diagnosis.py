@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from observability.monitors.case import Case
+from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Columns
 from observability.monitors.triage.encoding import find_encoding
 from observability.monitors.triage.harm import Harm, harm_of
@@ -78,13 +79,27 @@ def _explaining(
     """Those whose columns, with the others that would be broken in the same way, hold most of the window's drift.
 
     Where more of it lies elsewhere other rows have come: new users leave a field empty, and have other habits too.
+    What the window before had of it, and what the calendar gives, is none of it.
     """
-    shares = {each.feature: each.drift_share for each in rank(case, columns, verdict.drift)}
+    moved = _moved(case, verdict, columns)
     for each in supposed:
         alike = {name for other in supposed if other.bug == each.bug for name in other.columns}
-        held = sum(shares.get(name, 0.0) for name in alike)
-        if not each.columns or each.bug in _OF_ROWS or not shares or held >= _MOST:
+        held = sum(moved.get(name, 0.0) for name in alike)
+        if not each.columns or each.bug in _OF_ROWS or held >= _MOST * sum(moved.values()):
             yield each
+
+
+def _moved(case: Case, verdict: WindowVerdict, columns: Columns) -> dict[str, float]:
+    """By how much each column has moved since the window before, as squared effects."""
+    then = effects(max(case.past, key=lambda past: past.until)) if case.past else {}
+    moved = {
+        each.feature: (each.effect or 0.0) ** 2 - then.get(each.feature, 0.0) ** 2 for each in verdict.drift.features
+    }
+    return {
+        name: max(more, 0.0)
+        for name, more in moved.items()
+        if name in columns.each and not follows_the_calendar(columns.each[name], columns)
+    }
 
 
 def _is_sudden(case: Case, verdict: WindowVerdict, hypothesis: Hypothesis) -> bool:
