@@ -23,6 +23,7 @@ from bundle.scorer import Scorer
 from bundle.signature import Signature
 from observability.monitors.drift.history import SCORE, encoded, history_of
 from observability.monitors.reference import FEATURES_PART, HISTORY_KEY, SCORE_HISTORY_KEY, SCORES_PART
+from observability.ports import TEXT_PREFIX
 from pipeline.contract.training import SLICE_PREFIX
 from pipeline.dataset import Rows
 from pipeline.engines.base import Scores
@@ -79,12 +80,16 @@ def _spread(start: int, end: int, count: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(start, end - 1, min(count, end - start)).round())]
 
 
-def reference_table(signature: Signature, train: Rows, holdout: Rows, scores: Scores) -> bytes:
+def reference_table(
+    signature: Signature, train: Rows, holdout: Rows, scores: Scores, texts: Iterable[str] = ()
+) -> bytes:
     """Parquet: features of training rows (part features); scores and labels of held-out rows (part scores).
 
+    `texts` are raw fields that a monitor compares: those of the training rows are kept, as they are stored, masked.
     Beside them how much each column varies between spans of the rows, all of them and not only those that are kept.
     """
-    trained = _part(signature, train, FEATURES_PART, np.full(len(train), np.nan), np.full(len(train), np.nan))
+    none = np.full(len(train), np.nan)
+    trained = _part(signature, train, FEATURES_PART, none, none, texts)
     scored = _part(signature, holdout, SCORES_PART, scores, holdout.labels.astype(np.float64))
     features = pd.DataFrame({name: train.features[name] for name in signature.feature_names})
     beside = {
@@ -94,9 +99,13 @@ def reference_table(signature: Signature, train: Rows, holdout: Rows, scores: Sc
     return _parquet(pd.concat([trained, scored], ignore_index=True), beside)
 
 
-def _part(signature: Signature, rows: Rows, part: str, scores: Scores, labels: Scores) -> pd.DataFrame:
+def _part(
+    signature: Signature, rows: Rows, part: str, scores: Scores, labels: Scores, texts: Iterable[str] = ()
+) -> pd.DataFrame:
     frame = pd.DataFrame({name: rows.features[name] for name in signature.feature_names})
-    frame = frame.assign(part=part, score=scores, label=labels)
+    frame = frame.assign(
+        part=part, score=scores, label=labels, **{TEXT_PREFIX + name: rows.raw[name] for name in texts}
+    )
     most = SAMPLE if part == FEATURES_PART else SCORED_SAMPLE
     return frame if len(frame) <= most else frame.sample(most, random_state=0).sort_index()
 
