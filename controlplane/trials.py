@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controlplane.applying import refuse_unkeepable
 from controlplane.errors import SpecRefused
-from controlplane.loop.evidence import window_facts
-from controlplane.rules.facts import WindowRule
-from controlplane.rules.pastruns import PastRun
+from controlplane.histories import EARLIEST, Span, read_history
+from controlplane.rules.pastwindows import track_of
 from controlplane.rules.schedule import BadCron, check
-from controlplane.rules.trying import History, PastWindow, Replay, Said
+from controlplane.rules.trying import History, Replay, Said
 from controlplane.store import Store, spec_of
-from controlplane.tables import Firing, ScoredWindow, TrainingRun
+from controlplane.tables import Firing, TrainingRun
 from pipeline.contract.rulespec import Rule, ScheduleRule, VolumeRule
 from pipeline.contract.spec import ModelSpec
 
 #: a trial that takes longer ends where it is: whoever asks may only read, and others wait for the processor
 SECONDS: Final = 5.0
-#: nothing that is stored is older
-EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _RULE: Final[TypeAdapter[Rule]] = TypeAdapter(Rule)
 ASSUMPTIONS: Final = (
     "History stays as it was: versions, windows and the runs of other rules are those that were.",
@@ -107,14 +105,17 @@ def try_rule(
     if since >= now:
         raise SpecRefused(f"since: {since.isoformat()} has not passed", field="since")
     runs = store.runs_since(model_id, since - timedelta(days=30))
-    history = _history(store, spec, rule, runs)
-    replay = Replay(rule, history, since, now, lambda: clock() - began > SECONDS)
+    rule = rule.model_copy(update={"dry_run": False})
+    history = read_history(store, spec, Span([rule], since, now, {rule.name}), runs)
+    history = replace(history, known_runs={}, fired=frozenset())
+    replay = Replay([rule], history, since, now, lambda: clock() - began > SECONDS, {rule.name})
     said = list(replay.said())
-    firing = [_fired(each) for each in said if each.decision.outcome == "fire"]
+    firing = [would_fire(each) for each in said if each.decision.outcome == "fire"]
     return Trial(
-        model=model_id, rule=rule.name, kind=rule.kind, since=since, until=now, windows=len(history.windows),
-        would_fire=firing, waited=_waited(said), cost=_cost(len(firing), [run for run, _ in runs]),
-        fired=[_true(firing) for _, firing in runs if firing.fired_at >= since], complete=replay.complete,
+        model=model_id, rule=rule.name, kind=rule.kind, since=since, until=now, 
+        windows=_looked_at(rule, history),
+        would_fire=firing, waited=_waited(said), cost=cost_of(len(firing), [run for run, _ in runs]),
+        fired=[fired_in_truth(firing) for _, firing in runs if firing.fired_at >= since], complete=replay.complete,
         assumptions=[*ASSUMPTIONS, *([OF_LABELS] if isinstance(rule, VolumeRule) else [])],
     )  # fmt: skip
 
@@ -136,52 +137,21 @@ def _checked(declared: Mapping[str, Any], spec: ModelSpec, now: datetime) -> Rul
     return rule
 
 
-def _history(store: Store, spec: ModelSpec, rule: Rule, runs: Iterable[tuple[TrainingRun, Firing]]) -> History:
-    runs = list(runs)
-    ended = [run for run, _ in runs if run.ended_at is not None]
-    lengths = [run.ended_at - run.asked_at for run in ended if run.ended_at is not None]
-    took = [run.cpu_seconds for run in ended if run.cpu_seconds is not None]
-    promotions = store.promotions(spec.model)
-    return History(
-        promotions=promotions,
-        windows=[_past(window) for window in _windows(store, spec, rule, promotions)],
-        runs=[PastRun(run.asked_at, run.ended_at, (run.cpu_seconds or 0) / 3600)
-              for run, firing in runs if firing.rule != rule.name],
-        budget=spec.budget,
-        run_length=max(sum(lengths, timedelta(0)) / len(lengths), timedelta(0)) if lengths else timedelta(0),
-        run_cpu_hours=sum(took) / len(took) / 3600 if took else 0.0,
-    )  # fmt: skip
+def _looked_at(rule: Rule, history: History) -> int:
+    track = track_of(rule, history.first_monitor)
+    return len(history.windows.get(track[:2], ())) if track else 0
 
 
-def _windows(
-    store: Store, spec: ModelSpec, rule: Rule, promotions: Sequence[tuple[datetime, int]]
-) -> Iterable[ScoredWindow]:
-    if isinstance(rule, WindowRule):
-        monitor, segment = rule.monitor, rule.segment or ""
-    elif isinstance(rule, VolumeRule) and spec.monitors:
-        monitor, segment = spec.monitors[0].name, ""
-    else:
-        return
-    first: dict[int, datetime] = {}
-    for at, version in promotions:
-        first.setdefault(version, at)
-    for version, at in first.items():
-        yield from store.windows_of(spec.model, version, monitor, segment, at)
-
-
-def _past(window: ScoredWindow) -> PastWindow:
-    place = (window.until_time, window.until_id)
-    return PastWindow(window.version, place, window_facts(window), window.cut_at, window.error_at, window.spec_digest)
-
-
-def _fired(said: Said) -> Fired:
+def would_fire(said: Said) -> Fired:
+    """A firing of a replay."""
     decision = said.decision
     return Fired(
         rule=decision.rule, at=said.at, cause=decision.cause, reason=decision.reason.name, detail=decision.detail
     )
 
 
-def _true(firing: Firing) -> Fired:
+def fired_in_truth(firing: Firing) -> Fired:
+    """A firing of the past."""
     return Fired(rule=firing.rule, at=firing.fired_at, cause=firing.cause, reason=firing.reason, detail=firing.detail)
 
 
@@ -198,7 +168,8 @@ def _waited(said: Iterable[Said]) -> list[Waited]:
     return list(found.values())
 
 
-def _cost(count: int, runs: Sequence[TrainingRun]) -> Cost:
+def cost_of(count: int, runs: Sequence[TrainingRun]) -> Cost:
+    """What so many runs cost where each costs the mean of these."""
     seconds = [run.report["seconds"] for run in runs if run.report and "seconds" in run.report]
     hours = [run.cpu_seconds / 3600 for run in runs if run.cpu_seconds is not None]
     each, cpu = _mean(seconds), _mean(hours)

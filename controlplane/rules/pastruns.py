@@ -28,6 +28,8 @@ class PastRun:
     #: None where it has not ended
     ended_at: datetime | None
     cpu_hours: float
+    #: when the version that it made was on its way no more; None where it made none
+    free_at: datetime | None = None
 
 
 class RunsSoFar:
@@ -38,6 +40,8 @@ class RunsSoFar:
         self._coming = deque(sorted(runs, key=lambda run: run.asked_at))
         #: (end, hours) of those that were asked for and have not ended; what never ends is only counted
         self._active: list[tuple[datetime, float]] = []
+        #: when versions that ended runs have made are on their way no more
+        self._moving: list[datetime] = []
         self._endless = 0
         self._asked: deque[datetime] = deque()
         self._ended: deque[tuple[datetime, float]] = deque()
@@ -58,6 +62,9 @@ class RunsSoFar:
                 self._endless += 1
             else:
                 heapq.heappush(self._active, (run.ended_at, run.cpu_hours))
+                heapq.heappush(self._moving, run.free_at or run.ended_at)
+        while self._moving and self._moving[0] <= at:
+            heapq.heappop(self._moving)
         while self._active and self._active[0][0] <= at:
             self._ended.append(heapq.heappop(self._active))
             self._hours += self._ended[-1][1]
@@ -68,7 +75,8 @@ class RunsSoFar:
 
     @property
     def active(self) -> bool:
-        return bool(self._active) or self._endless > 0
+        """Whether a run, or the version that it made, is under way."""
+        return bool(self._active) or bool(self._moving) or self._endless > 0
 
     @property
     def spent(self) -> Spent:
