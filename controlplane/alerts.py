@@ -23,7 +23,7 @@ from observability.durations import format_duration
 HOLDS: Final = frozenset(
     {
         "RETRAIN_DRIFT", "RETRAIN_NOVELTY", "RETRAIN_METRIC", "RETRAIN_WORTH", "WAIT_ACTIVE_RUN", "WAIT_COOLDOWN",
-        "WAIT_PAUSED", "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN",
+        "WAIT_PAUSED", "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN", "WAIT_NOT_TRAINED_HERE",
     }
 )  # fmt: skip
 DATA_KINDS: Final = ("drift", "novelty")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from controlplane.access.acts import Act
 from controlplane.errors import SpecRefused
 from controlplane.rules.schedule import BadCron, check
-from controlplane.store import Store
+from controlplane.store import Store, spec_of
 from controlplane.tables import Model
 from pipeline.contract.rulespec import ScheduleRule
 from pipeline.contract.spec import ModelSpec
@@ -31,6 +31,7 @@ def apply_spec(
     checked = checked_spec(spec, recipe, now)
     if checked.model != model_id:
         raise SpecRefused(f"the spec is of {checked.model}, not of {model_id}", field="model")
+    _refuse_other_maker(store, checked)
     changed = store.apply_model(checked, recipe, now, act)
     return store.model(model_id), changed
 
@@ -56,6 +57,17 @@ def checked_spec(spec: Mapping[str, Any], recipe: Mapping[str, str], now: dateti
             except BadCron as error:
                 raise SpecRefused(str(error), field=f"rules.{rule.name}") from error
     return checked
+
+
+def _refuse_other_maker(store: Store, spec: ModelSpec) -> None:
+    """Who makes a model stays: a version of elsewhere cannot be scored beside one of here, nor be served here."""
+    if not store.versions(spec.model, 1):
+        return
+    if spec_of(store.model(spec.model)).watched != spec.watched:
+        raise SpecRefused(
+            "entry: a model that has versions stays trained here, or only watched: declare it under another name",
+            field="entry",
+        )
 
 
 def refuse_unkeepable(said: object, place: str) -> None:
@@ -92,6 +104,10 @@ def _check_files(spec: ModelSpec, recipe: Mapping[str, str]) -> None:
     for name in recipe:
         if PurePosixPath(name).name != name or "\\" in name or not name.endswith(".py"):
             raise SpecRefused(f"recipe: {name!r} is not the name of a Python file", field="recipe")
+    if spec.entry is None:
+        if recipe:
+            raise SpecRefused("recipe: a model without entry is only watched, and has none", field="recipe")
+        return
     named = {entry.partition(":")[0] for entry in (spec.entry.features, spec.entry.pipeline)}
     if missing := sorted(named - set(recipe)):
         raise SpecRefused(f"entry: there is no {missing[0]} in the recipe", field="entry")

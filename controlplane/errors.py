@@ -6,6 +6,7 @@ ControlPlaneError
 │   ├── Conflict
 │   │   ├── RunActive          a run is active, or a version is on its way
 │   │   ├── RunEnded
+│   │   ├── NotTrainedHere     the model is only watched: there is nothing to train
 │   │   ├── NothingToRollBackTo
 │   │   ├── ClockNotReplayed
 │   │   ├── Frozen             a person holds the model's rollouts
@@ -17,6 +18,7 @@ ControlPlaneError
 │   ├── BadCursor              (of a list) not one that this list gave
 │   ├── TooLong                a body has more bytes than may be read
 │   ├── SpecRefused
+│   ├── EventsRefused          events or a reference do not fit the model: none was taken
 │   ├── EgressRefused          an address that may not be called
 │   └── Denied
 │       ├── Unauthenticated
@@ -27,6 +29,7 @@ ControlPlaneError
 ├── SchemaBehind               the database's schema is not this release's
 ├── Busy                       the database could not take it now; nothing was changed
 ├── TrialsBusy                 others try rules now
+├── NotTaken                   the spool could not take events: post them again
 ├── NotDelivered               a channel did not take a notification; it is tried again
 ├── NotDeciding                the API answers, but nothing is decided
 ├── StaleEpoch                 a holder that lost its lease tried to write; nothing was written
@@ -83,6 +86,12 @@ class RunEnded(Conflict):
     """The run has ended: there is nothing to cancel."""
 
     code = "run_ended"
+
+
+class NotTrainedHere(Conflict):
+    """The model is only watched: its spec has no entry, from which it could be trained here."""
+
+    code = "not_trained_here"
 
 
 class NothingToRollBackTo(Conflict):
@@ -162,6 +171,13 @@ class SpecRefused(Refused):
     status = 422
 
 
+class EventsRefused(Refused):
+    """What was posted does not fit the model; none of it was taken."""
+
+    code = "events_refused"
+    status = 422
+
+
 class Denied(Refused):
     """The caller may not do this."""
 
@@ -217,6 +233,13 @@ class TrialsBusy(ControlPlaneError):
     """Others try rules now, and a trial takes the processor for itself: ask again soon."""
 
     code = "trials_busy"
+    status = 503
+
+
+class NotTaken(ControlPlaneError):
+    """The events could not be written to the disk: post them again, what was kept is kept once."""
+
+    code = "not_taken"
     status = 503
 
 

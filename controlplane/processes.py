@@ -99,6 +99,7 @@ def _serve(settings: Settings, hook_key: bytes, store: Store, clock: Clock, regi
         behind_tls=settings.behind_tls,
         runbook_url=settings.runbook_url,
         hook_key=hook_key,
+        lines=lines,
     )
     app = create_app(parts, admin_pages(), _ticking(runs, ticker, *deliveries))
     try:

@@ -118,6 +118,13 @@ class VersionView(View):
     gate: GateView | None = None
 
 
+class EventsTaken(View):
+    """How many events were posted and are on the disk."""
+
+    predictions: int
+    labels: int
+
+
 class WindowView(View):
     """A window with its verdict."""
 

@@ -165,12 +165,12 @@ class _Run:
         self.progress("ingest", "loading the recipe")
         spec, recipe = self.request.spec, self.request.recipe
         self._recipe()
-        file, _, function = spec.entry.pipeline.partition(":")
+        file, _, function = spec.recipe_entry().pipeline.partition(":")
         return load_function(recipe[file], file, function, recipe.keys())
 
     def _recipe(self) -> Recipe:
         spec = self.request.spec
-        file, _, function = spec.entry.features.partition(":")
+        file, _, function = spec.recipe_entry().features.partition(":")
         return Recipe(self.request.recipe[file], function, spec.signature, file, self.request.recipe.keys())
 
     def _ingest(self) -> None:
@@ -181,7 +181,7 @@ class _Run:
 
     @cached_property
     def _step(self) -> Refine:
-        file, _, function = self.request.spec.entry.features.partition(":")
+        file, _, function = self.request.spec.recipe_entry().features.partition(":")
         return Refine(self.request.spec.signature, self.request.recipe[file], function)
 
     def _refine(self, engine: Engine) -> list[Batch]:
@@ -211,7 +211,7 @@ class _Run:
 
     def _files(self, learned: _Learned, onnx: bytes) -> tuple[Manifest, dict[str, bytes]]:
         spec, dataset = self.request.spec, learned.dataset
-        file, _, function = spec.entry.features.partition(":")
+        file, _, function = spec.recipe_entry().features.partition(":")
         raw_rows = len(next(iter(learned.probes.raw.values())))
         files = version_files(
             onnx,

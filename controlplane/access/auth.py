@@ -35,8 +35,10 @@ _ADMIN: Final = re.compile(r"(/api/v1)?/(tokens|audit)(/.*)?|/api/v1/models/[^/]
 _FORMS: Final = re.compile(r"/(models/[^/]+/[^/]+|alerts/[^/]+)/do/[^/]+/?")
 #: a recipe comes with it, which is code
 _APPLIES: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/?")
+#: what a model that is only watched is compared with
+_REFERENCES: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/versions/?")
 #: posts that change nothing
-_ASKS: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/rules/try/?")
+_ASKS: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/(rules/try|replay)/?")
 _PLAIN: Final = re.compile(r"(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f]+)*/?")
 
 
@@ -70,7 +72,7 @@ def required_scope(method: str, path: str) -> Scope:
         return "admin"
     if _FORMS.fullmatch(path):
         return "operate"
-    if method == "PUT" and _APPLIES.fullmatch(path):
+    if (method == "PUT" and _APPLIES.fullmatch(path)) or (method == "POST" and _REFERENCES.fullmatch(path)):
         return "apply"
     return "read" if method in SAFE or (method == "POST" and _ASKS.fullmatch(path)) else "operate"
 

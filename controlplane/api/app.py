@@ -13,6 +13,7 @@ from controlplane.api import (
     audit,
     basics,
     document,
+    events,
     failures,
     fleet,
     history,
@@ -31,8 +32,8 @@ from controlplane.api.waiting import Waiters, ending_at_signals
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS = (
-    basics.router, models.router, history.router, runs.router, versions.router, holds.router, hooks.router,
-    rules.router,
+    basics.router, models.router, history.router, runs.router, versions.router, events.router, holds.router,
+    hooks.router, rules.router,
     alerts.router, fleet.router, access.router, audit.router,
 )  # fmt: skip
 

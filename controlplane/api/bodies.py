@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -23,6 +23,20 @@ MOST_KEYS: Final = 5_000
 MOST_KEYS_OF_ONE: Final = 200
 MOST_CONTAINERS: Final = 5_000
 MOST_ITEMS: Final = 100_000
+
+
+class Allowance(NamedTuple):
+    """How many of each a body may have."""
+
+    keys: int = MOST_KEYS
+    keys_of_one: int = MOST_KEYS_OF_ONE
+    containers: int = MOST_CONTAINERS
+    items: int = MOST_ITEMS
+
+
+ORDINARY: Final = Allowance()
+#: 10,000 predictions of a model with some 40 features, and as many labels
+BULK: Final = Allowance(keys=500_000, keys_of_one=5_000, containers=50_000, items=1_000_000)
 #: so many of all of them are not too many of any
 FEW: Final = DEEPEST
 _NO_TEXT: Final = "it is not UTF-8, or holds a NUL byte"
@@ -38,7 +52,8 @@ class Weight:
     What is no JSON at all is left to the parser.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Allowance = ORDINARY) -> None:
+        self._allowed = allowed
         self._structure = Structure()
         self._text = getincrementaldecoder("utf-8")()
         #: not looked at closer yet: while there are few marks, in texts or not, they are not too many
@@ -76,20 +91,20 @@ class Weight:
         self._keys += marks.count(b":")
         self._items += marks.count(b",")
         self._containers += marks.count(b"[") + marks.count(b"{")
-        if self._keys > MOST_KEYS:
-            return f"it has more than {MOST_KEYS:,} fields"
-        if self._items > MOST_ITEMS:
-            return f"it has more than {MOST_ITEMS:,} items"
-        if self._containers > MOST_CONTAINERS:
-            return f"it has more than {MOST_CONTAINERS:,} lists and objects"
+        if self._keys > self._allowed.keys:
+            return f"it has more than {self._allowed.keys:,} fields"
+        if self._items > self._allowed.items:
+            return f"it has more than {self._allowed.items:,} items"
+        if self._containers > self._allowed.containers:
+            return f"it has more than {self._allowed.containers:,} lists and objects"
         return self._walk(marks.replace(b",", b""))
 
     def _walk(self, marks: bytes) -> str:
         for mark in _MARKS.findall(marks):
             if mark[0] == _COLON:
                 self._open[-1] += len(mark)
-                if self._open[-1] > MOST_KEYS_OF_ONE:
-                    return f"an object in it has more than {MOST_KEYS_OF_ONE:,} fields"
+                if self._open[-1] > self._allowed.keys_of_one:
+                    return f"an object in it has more than {self._allowed.keys_of_one:,} fields"
             elif mark in _OPENING:
                 self._open.append(0)
                 if len(self._open) > DEEPEST + 1:
@@ -128,9 +143,9 @@ class TooMuch(Exception):
         self.came = came
 
 
-async def weighed(receive: Receive) -> bytes:
+async def weighed(receive: Receive, allowed: Allowance = ORDINARY) -> bytes:
     """The whole body. Raises TooMuch as soon as it is, and ClientDisconnect as `whole` does."""
-    weight, pieces, more = Weight(), [], True
+    weight, pieces, more = Weight(allowed), [], True
     while more:
         piece, more = await _piece(receive)
         if why := weight.add(piece) or ("" if more else weight.end()):

@@ -24,9 +24,9 @@ from controlplane.access.callers import Caller, demand
 from controlplane.access.hooks import check_headers
 from controlplane.access.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, check_csrf
 from controlplane.access.throttle import Network, address_of
-from controlplane.api.bodies import TooMuch, again, weighed, whole
+from controlplane.api.bodies import BULK, ORDINARY, TooMuch, again, weighed, whole
 from controlplane.api.failures import failure, of_error, of_http
-from controlplane.api.limits import BODY_SECONDS, TooLarge, TooSlow, limit_of, limited
+from controlplane.api.limits import BODY_SECONDS, TooLarge, TooSlow, is_bulk, limit_of, limited
 from controlplane.errors import ControlPlaneError, Forbidden, Unauthenticated
 from observability.ids import new_id
 
@@ -123,7 +123,7 @@ class Door:
         receive = await _from_its_session(scope, headers, receive)
         if scope["method"] in SAFE or _is_form(headers):
             return None, receive
-        return None, again(await weighed(receive), receive)
+        return None, again(await weighed(receive, BULK if is_bulk(scope) else ORDINARY), receive)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """What to answer to a request that is not let in; None where it is. Raises Denied."""

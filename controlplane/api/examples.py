@@ -97,7 +97,33 @@ _TRIAL: Final[dict[str, Any]] = {
     "would_fire": [_FIRED], "waited": [_WAITED], "cost": _COST, "fired": [], "complete": True, "assumptions": [],
 }  # fmt: skip
 
+_PREDICTION: Final[dict[str, Any]] = {
+    "id": "order-1741", "event_time": _AT, "features": {"followers": 120, "place": "London"}, "score": 0.82,
+    "prediction": 1, "version": 3, "latency_ms": 4.2,
+}  # fmt: skip
+_LABEL: Final[dict[str, Any]] = {"prediction_id": "order-1741", "label": 1, "label_time": "2026-03-02T12:00:00Z"}
+_REPLAYED: Final[dict[str, Any]] = {
+    "model": "default/tweets", "since": _AT, "until": _AT, "changed_rules": ["drifted"], "fired": [],
+    "would_fire": [_FIRED],
+    "rules": [{"rule": "drifted", "fired": 0, "would_fire": 1, "alike": 0, "cpu_hours_more": 0.4}],
+    "cost_in_truth": _COST, "cost": _COST, "decisions": {"in_truth": 40, "in_replay": 41, "alike": 40, "differing": []},
+    "verdicts": {"windows": 12, "left": 0, "changed": 1, "changed_windows": ["w-1"]}, "seconds": 0.25,
+    "times_faster": 10_368_000.0, "complete": True, "assumptions": [],
+}  # fmt: skip
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "PostedPrediction": _PREDICTION,
+    "PostedLabel": _LABEL,
+    "PostedEvents": {"predictions": [_PREDICTION], "labels": [_LABEL]},
+    "EventsTaken": {"predictions": 1, "labels": 1},
+    "Declared": {
+        "features": {"followers": [120, 88, None] * 10, "place": ["London", "Paris", None] * 10},
+        "event_time": [_AT] * 30,
+        "score": [0.82, 0.4, None] * 10,
+        "label": [1, 0, None] * 10,
+        "threshold": 0.5,
+        "reason": "the rows of February, when the model was approved",
+    },
     "ActiveRun": _ACTIVE,
     "AlertView": _ALERT,
     "AlertsPage": {"alerts": [_ALERT], "next": None},
@@ -147,6 +173,8 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "Cost": _COST,
     "Fired": _FIRED,
     "Waited": _WAITED,
+    "Replayed": _REPLAYED,
+    "ReplayRules": {"changes": {"monitors": {"weekly": {"drift": {"margin": 0.2}}}}, "since": _AT},
     "Trial": _TRIAL,
     "TryRule": {"rule": {"name": "drifted", "kind": "drift", "monitor": "weekly", "drifted_share": 0.3}, "since": _AT},
     "Verification": {"whole": True, "entries": 41, "head": _DIGEST, "broken_at": None, "why": ""},

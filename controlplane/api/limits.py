@@ -6,6 +6,7 @@ Who has shown no token yet is given the least: what waits of such a body is memo
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Final
 
@@ -17,7 +18,10 @@ from controlplane.receiving import BODY_LIMIT
 
 BODY_BYTES: Final = 1 << 20
 APPLY_BYTES: Final = 4 << 20
+BULK_BYTES: Final = 8 << 20
 OPEN_BYTES: Final = 16 << 10
+#: columns of rows, posted with a model's token: ordinary bodies are refused long before they hold so many
+_BULK: Final = re.compile(r"/api/v1/models/[^/]+/[^/]+/(events|versions)/?")
 #: a whole body comes within so many seconds
 BODY_SECONDS: Final = 20.0
 
@@ -37,11 +41,18 @@ class TooSlow(HTTPException):
         super().__init__(408, f"the body did not come within {seconds:g} s", {"Connection": "close"})
 
 
+def is_bulk(scope: Scope) -> bool:
+    """Whether the body is made of many rows."""
+    return scope["method"] == "POST" and _BULK.fullmatch(scope["path"]) is not None
+
+
 def limit_of(scope: Scope) -> int:
     """How many bytes the body of this request may have."""
     path = scope["path"]
     if is_open(path):
         return BODY_LIMIT if path.startswith("/hooks/") else OPEN_BYTES
+    if is_bulk(scope):
+        return BULK_BYTES
     return APPLY_BYTES if scope["method"] == "PUT" and path.startswith("/api/v1/models/") else BODY_BYTES
 
 

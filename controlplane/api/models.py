@@ -30,8 +30,8 @@ class Apply(Asked):
     """A spec and the recipe's Python files."""
 
     spec: dict[str, Any]
-    #: name to source
-    recipe: dict[str, str] = Field(min_length=1, max_length=100)
+    #: name to source; empty where the spec has no `entry`: the model is only watched
+    recipe: dict[str, str] = Field(max_length=100)
     reason: Sentence = ""
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from bundle.blobs import BlobStore
 from controlplane.access.auth import Authenticator
 from controlplane.access.throttle import Network
+from controlplane.loop.outbox import DurableLines
 from controlplane.store import Store
 from observability.clock import Clock
 
@@ -32,6 +33,8 @@ class Parts:
     trouble: Callable[[], str | None] = lambda: None
     #: of the installation: secrets of webhooks are derived from it; without one there are none
     hook_key: bytes = field(default=b"", repr=False, kw_only=True)
+    #: where posted events are put; without it none are taken
+    lines: DurableLines | None = field(default=None, repr=False, kw_only=True)
     #: whose X-Forwarded-For is believed
     trusted_proxies: tuple[Network, ...] = ()
     #: browsers come by https, though it ends in front of us

@@ -8,10 +8,25 @@ from pydantic import Field
 from controlplane.api.acting import act_of
 from controlplane.api.history import VersionNumber, version_views
 from controlplane.api.parts import KnownModel, Parts, Reason, TheParts
+from controlplane.declaring import DeclaredRows, declare_reference
 from controlplane.views import VersionView
 from controlplane.words import one_line
 
 router = APIRouter(prefix="/api/v1/models/{ns}/{slug}", tags=["versions"])
+
+
+class Declared(Reason, DeclaredRows):
+    """The rows that a model which is served elsewhere is compared with, column by column, and why these."""
+
+
+@router.post("/versions")
+def declare(request: Request, parts: TheParts, model_id: KnownModel, asked: Declared) -> VersionView:
+    """A version of a model that is served elsewhere, in production from now on: what is watched is compared with these
+    rows. The same rows again are the same version.
+    """
+    act = act_of(request, one_line(asked.reason))
+    version = declare_reference(parts.store, parts.blobs, model_id, asked, act.why, parts.clock.now(), act)
+    return _shown(parts, model_id, version.number)
 
 
 @router.post("/versions/{number}/approve")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from controlplane.access.acts import Act
-from controlplane.errors import RunActive
+from controlplane.errors import NotTrainedHere, RunActive
 from controlplane.loop.evidence import gather
 from controlplane.rules.decide import MANUAL, WEBHOOK, Decision, Reason, decide_all, decide_manual, wakes_at
 from controlplane.store import Store, spec_of
@@ -47,7 +47,7 @@ def apply_rules(store: Store, model: Model, now: datetime, attempts: int = ATTEM
     """
     spec = _spec(model)
     evidence = gather(store, model.id, now, spec.rules, spec.budget)
-    facts, said = evidence.facts, evidence.said
+    facts, said = replace(evidence.facts, trainable=not spec.watched), evidence.said
     decisions = list(decide_all(spec.rules, facts))
     place = next((place for place, each in enumerate(decisions) if each.outcome == "fire"), len(decisions))
     before, firing, after = decisions[:place], decisions[place : place + 1], decisions[place + 1 :]
@@ -83,11 +83,14 @@ def ask(
 ) -> TrainingRun:
     """The run that this request asks for; asking again with the same id gives the same run.
 
-    Raises NotFound, or RunActive where the model is busy: the request may then be repeated later.
+    Raises NotFound, NotTrainedHere where the model is only watched, or RunActive where it is busy: the request may then
+    be repeated later.
     """
     model = store.model(model_id)
     if (known := _run_of(store, model_id, rule, request_id)) is not None:
         return known
+    if _spec(model).watched:
+        raise NotTrainedHere(model=model_id)
     facts = gather(store, model_id, now).facts
     decision = decide_manual(request_id, reason, facts, rule)
     run = fire(store, model, decision, now, act) if decision.outcome == "fire" else None

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     WAIT_INACTIVE_HOURS = "outside its active hours"
     WAIT_BUDGET = "the budget is spent"
     WAIT_BROKEN_DATA = "the data look broken: their owner is told, and nothing learns from them"
+    WAIT_NOT_TRAINED_HERE = "only watched: it is trained elsewhere"
     WAIT_DRY_RUN = "would have fired, but is a dry run"
 
 
@@ -139,6 +140,8 @@ class Facts:
     lives: Mapping[str, tuple[Life, ...]] = field(default_factory=dict)
     #: what looks broken in the data of the newest window, in words; None where nothing does
     broken: str | None = None
+    #: whether a run can make a version; a model that is only watched has nothing to train
+    trainable: bool = True
     #: whether there are more windows to judge than these: the next tick has to go on
     more: bool = False
 

@@ -54,6 +54,13 @@ def _broken_data(rule: Rule, facts: Facts) -> Checked:
     return Checked(Reason.WAIT_BROKEN_DATA, facts.broken) if facts.broken is not None else FREE
 
 
+def _not_trained_here(rule: Rule, facts: Facts) -> Checked:
+    """A rule of a model that is only watched alerts, and asks for nothing."""
+    if facts.trainable:
+        return FREE
+    return Checked(Reason.WAIT_NOT_TRAINED_HERE, f"{rule.name} alerts only: the model is trained elsewhere")
+
+
 def _active_hours(rule: Rule, facts: Facts) -> Checked:
     if rule.active is None:
         return FREE
@@ -90,5 +97,5 @@ def _dry_run(rule: Rule, facts: Facts) -> Checked:
 #: ago, then what it costs. The dry run is last: it says that the rule would have fired only where nothing else would
 #: have kept it from it.
 CHECKS: Final[tuple[Callable[[Rule, Facts], Checked], ...]] = (
-    _pause, _broken_data, _active_hours, _one_at_a_time, _cooldown, _budget, _dry_run,
+    _pause, _broken_data, _not_trained_here, _active_hours, _one_at_a_time, _cooldown, _budget, _dry_run,
 )  # fmt: skip

@@ -19,6 +19,7 @@ from controlplane.store.rollouts import Rollouts
 from controlplane.store.runs import Runs
 from controlplane.store.standings import Standings
 from controlplane.store.versions import Versions
+from controlplane.store.watched import Watched
 from controlplane.store.windows import Windows
 
 __all__ = ["Counts", "Store", "migrate_database", "open_engine", "spec_of"]
@@ -28,6 +29,7 @@ class Store(
     Answers,
     Models,
     Holds,
+    Watched,
     Versions,
     Rollouts,
     Windows,

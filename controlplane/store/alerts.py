@@ -21,6 +21,7 @@ from controlplane.store.rollouts import ON_THEIR_WAY, PRODUCTION, lock
 from controlplane.store.runs import UNDER_WAY
 from controlplane.tables import Alert, Model, Observation, OutboxEntry, Rollout, TrainingRun, Version
 from controlplane.tables.columns import EPOCH
+from controlplane.tables.versions import ELSEWHERE
 from observability.ids import new_id
 
 
@@ -220,16 +221,17 @@ class Alerts(Notifications):
             return found
 
     def production_manifests(self) -> Sequence[tuple[str, int, str]]:
-        """(model, version, manifest) of every version in production."""
+        """(model, version, manifest) of every version in production that is served here."""
         with self._reading() as session:
             query = select(Version.model, Version.number, Version.manifest)
-            return session.exec(query.where(PRODUCTION)).all()
+            return session.exec(query.where(PRODUCTION, Version.onnx_sha256 != ELSEWHERE)).all()
 
     def production_manifest(self, model_id: str) -> tuple[str, int, str] | None:
-        """(model, version, manifest) of the model's version in production."""
+        """(model, version, manifest) of the model's version in production, if it is served here."""
         with self._reading() as session:
             query = select(Version.model, Version.number, Version.manifest)
-            return session.exec(query.where(Version.model == model_id, PRODUCTION)).first()
+            query = query.where(Version.model == model_id, PRODUCTION, Version.onnx_sha256 != ELSEWHERE)
+            return session.exec(query).first()
 
 
 def _open(session: Session, model_id: str | None) -> dict[str, Alert]:

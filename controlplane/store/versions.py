@@ -37,7 +37,7 @@ from controlplane.store.rollouts import (
     under_way,
 )
 from controlplane.tables import GateRecord, Instance, Json, Rollout, TrainingRun, Version
-from controlplane.tables.versions import LOADED
+from controlplane.tables.versions import ELSEWHERE, LOADED
 from observability.ids import new_id
 from pipeline.contract.promotionspec import RolloutPlan
 from pipeline.contract.training import TrainingRequest
@@ -92,7 +92,7 @@ class Versions(Rollouts):
 
     def deployed(self) -> Sequence[Version]:
         """Every version that serving should have loaded: those on their way through it, in production, and those that a
-        watched version replaced, which may have to come back.
+        watched version replaced, which may have to come back. Those that are served elsewhere are not among them.
         """
         watched = select(Version.id).join(
             Rollout, (col(Rollout.model) == Version.model) & (col(Rollout.champion) == Version.number)
@@ -100,7 +100,7 @@ class Versions(Rollouts):
         watched = watched.where(col(Rollout.ended_at).is_(None), Rollout.state == RolloutState.WATCHING)
         named = col(Version.id).in_(union(select(Version.id).where(_DEPLOYED), watched))
         with self._reading() as session:
-            query = select(Version).where(named)
+            query = select(Version).where(named, Version.onnx_sha256 != ELSEWHERE)
             return session.exec(query.order_by(col(Version.model), col(Version.number))).all()
 
     def record_gate(self, version: Version, verdict: GateVerdict, now: datetime) -> Version:

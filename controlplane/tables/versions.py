@@ -15,6 +15,8 @@ from controlplane.tables.columns import Json, Utc, among, one_for_each_model, st
 BEFORE_PRODUCTION: Final = among(ON_ITS_WAY)
 LOADED: Final = among(DEPLOYED)
 IN_PRODUCTION: Final = "state = 'production'"
+#: the digest of the model's bytes where they are not here: the version is served elsewhere, and watched only
+ELSEWHERE: Final = ""
 
 
 class Version(SQLModel, table=True):

@@ -184,8 +184,11 @@ def decision_words(decision: DecisionRecord) -> str:
 
 #: the condition held, and something kept the rule back
 HELD_BACK: Final = frozenset(
-    {"WAIT_ACTIVE_RUN", "WAIT_COOLDOWN", "WAIT_PAUSED", "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN"}
-)
+    {
+        "WAIT_ACTIVE_RUN", "WAIT_COOLDOWN", "WAIT_PAUSED", "WAIT_INACTIVE_HOURS", "WAIT_BUDGET", "WAIT_DRY_RUN",
+        "WAIT_NOT_TRAINED_HERE",
+    }
+)  # fmt: skip
 
 
 def outcome_of(decision: DecisionRecord) -> str:

@@ -206,6 +206,13 @@ class Monitor(Frozen):
         return {Segment(each.feature, value): each.sample for each in self.segments for value in each.values}
 
 
+class WatchedOnly(ValueError):
+    """A model that is made elsewhere has no recipe from which it could be trained here."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is only watched here: its spec has no entry, from which it could be trained")
+
+
 class ModelSpec(Frozen):
     """A model: what goes in, what is learned, how it is watched, when it is retrained, what proves it better."""
 
@@ -229,8 +236,8 @@ class ModelSpec(Frozen):
     label: Label
     #: the columns that the feature function returns and the model sees
     features: tuple[Feature, ...] = Field(min_length=1)
-    #: the recipe's two functions
-    entry: Entry
+    #: the recipe's two functions; a model without them is made and served elsewhere, and only watched here
+    entry: Entry | None = None
     #: which rows a run learns from
     train: Training = Training()
     #: which windows are looked at
@@ -309,6 +316,17 @@ class ModelSpec(Frozen):
         if others := [f"{name} is {types[name]}" for name in sliced if types[name] != "categorical"]:
             raise ValueError(f"gate.slices: {', '.join(others)}: only a categorical feature has slices")
         return self
+
+    @property
+    def watched(self) -> bool:
+        """Whether it is made and served elsewhere: nothing is trained or served here, and its rules only alert."""
+        return self.entry is None
+
+    def recipe_entry(self) -> Entry:
+        """The functions of its recipe. Raises WatchedOnly."""
+        if self.entry is None:
+            raise WatchedOnly(self.model)
+        return self.entry
 
     @property
     def signature(self) -> Signature:

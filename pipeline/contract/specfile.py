@@ -47,7 +47,8 @@ def read_recipe(folder: Path) -> tuple[ModelSpec, dict[str, str]]:
         raise SpecInvalid([f"{path}: no such file: a recipe is a folder with a {SPEC_FILE}"])
     spec = parse_spec(_text(path), str(path))
     sources = {file.name: _text(file) for file in sorted(folder.glob("*.py"))}
-    named = {entry.partition(":")[0] for entry in (spec.entry.features, spec.entry.pipeline)}
+    entries = (spec.entry.features, spec.entry.pipeline) if spec.entry is not None else ()
+    named = {entry.partition(":")[0] for entry in entries}
     missing = sorted(named - set(sources))
     if missing:
         raise SpecInvalid([f"{path}: entry: there is no {name} beside the spec" for name in missing])

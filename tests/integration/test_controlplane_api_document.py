@@ -11,7 +11,7 @@ from fastapi.openapi.models import OpenAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from controlplane import api, listings, trials, views
+from controlplane import api, listings, posting, trials, views
 from controlplane.access.auth import is_open
 from controlplane.api.document import TAGS, operations
 from controlplane.api.examples import EXAMPLES
@@ -71,6 +71,7 @@ def classes() -> dict[str, type[BaseModel]]:
         views,
         listings,
         trials,
+        posting,
         *(import_module(f"{api.__name__}.{each.name}") for each in iter_modules(api.__path__)),
     ]
     found = [each for module in modules for each in vars(module).values() if isinstance(each, type)]

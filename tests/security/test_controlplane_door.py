@@ -143,7 +143,9 @@ def needed(method: str, path: str) -> str:
         return "operate"
     if method == "PUT" and re.fullmatch(r"/api/v1/models/[^/]+/[^/]+", path):  # a recipe is code
         return "apply"
-    return "read" if method in ("GET", "HEAD") or path.endswith("/rules/try") else "operate"
+    if method == "POST" and re.fullmatch(r"/api/v1/models/[^/]+/[^/]+/versions", path):  # what it is compared with
+        return "apply"
+    return "read" if method in ("GET", "HEAD") or path.endswith(("/rules/try", "/replay")) else "operate"
 
 
 def test_each_scope_opens_its_own_routes_only(app, client, tokens):
