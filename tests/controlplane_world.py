@@ -221,7 +221,7 @@ class CountingLogs:
         self.samples = 0
         self._logs = logs
 
-    def sample(self, span, k):
+    def sample(self, span, k, texts=()):
         self.samples += 1
         return self._logs.sample(span, k)
 

@@ -18,7 +18,7 @@ import pandas as pd
 from controlplane.tables import Json
 from observability.ids import sample_key
 from observability.monitors.reference import Reference
-from observability.ports import LogStore, Span
+from observability.ports import TEXT_PREFIX, LogStore, Span
 from observability.windows import Cursor, Segment, Window, directly_before, seasons_before
 from pipeline.contract.spec import PinnedReference, ReferenceSpec, SeasonalReference, TrailingReference
 
@@ -26,7 +26,13 @@ Spans: TypeAlias = Sequence[tuple[Cursor, Cursor]]
 
 
 def reference_of(
-    logs: LogStore, declared: ReferenceSpec, own: Reference, window: Window, begins: Cursor, k: int
+    logs: LogStore,
+    declared: ReferenceSpec,
+    own: Reference,
+    window: Window,
+    begins: Cursor,
+    k: int,
+    texts: Sequence[str] = (),
 ) -> tuple[Reference, Json]:
     """The reference of a window, of the same segment, and what a verdict tells of it.
 
@@ -38,9 +44,10 @@ def reference_of(
     if not spans:
         found, rows = own, len(own.features)
     else:
-        frame, rows = _pooled(logs, window.model, None, segment, spans, k)
+        frame, rows = _pooled(logs, window.model, None, segment, spans, k, texts)
         scores = _scores(logs, window, segment, spans, k, frame)
-        found = own.served(frame.reindex(columns=own.features.columns), scores)
+        kept = dict.fromkeys([*own.features.columns, *(TEXT_PREFIX + name for name in texts)])
+        found = own.served(frame.reindex(columns=list(kept)), scores)
     found = found.judged()
     told: Json = {
         "kind": declared.kind,
@@ -66,13 +73,19 @@ def spans_of(declared: ReferenceSpec, begins: Cursor, until: Cursor) -> Spans:
 
 
 def _pooled(
-    logs: LogStore, model: str, version: int | None, segment: Segment | None, spans: Spans, k: int
+    logs: LogStore,
+    model: str,
+    version: int | None,
+    segment: Segment | None,
+    spans: Spans,
+    k: int,
+    texts: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, int]:
     """The k rows of all spans together with the smallest sample keys, and how many rows the spans hold.
 
     So it is a sample of the pooled rows: a span with more traffic has more of them.
     """
-    samples = [logs.sample(Span(model, version, after, until, segment), k) for after, until in spans]
+    samples = [logs.sample(Span(model, version, after, until, segment), k, texts) for after, until in spans]
     rows = sum(sample.rows for sample in samples)
     frames = [sample.frame for sample in samples if len(sample.frame)]
     if not frames:

@@ -29,7 +29,7 @@ QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 def sample_of(watch: Watch, monitor: Monitor, window: Window) -> Sample:
     """The predictions of a window that are looked at, with their labels of now."""
-    return watch.logs.sample(_span(window), _size(monitor, window))
+    return watch.logs.sample(_span(window), _size(monitor, window), monitor.texts)
 
 
 def score(
@@ -48,7 +48,7 @@ def score(
     signature = standard.manifest.signature
     begins = beginning_of(watch.logs, window)
     reference, compared = reference_of(
-        watch.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window)
+        watch.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window), monitor.texts
     )
     length = window.until.event_time - begins.event_time
     reference = reference.beside(len(sample.frame), length)

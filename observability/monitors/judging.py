@@ -6,6 +6,7 @@ from observability.monitors.case import Case
 from observability.monitors.drift.family import decided
 from observability.monitors.drift.features import judge_features
 from observability.monitors.drift.joint import judge_jointly
+from observability.monitors.drift.texts import judge_texts
 from observability.monitors.errors.estimated import estimate_error
 from observability.monitors.errors.stream import judge_stream
 from observability.monitors.errors.verdict import judge_errors
@@ -26,7 +27,7 @@ def judge(case: Case) -> WindowVerdict:
         rows=case.sample.rows,
         sampled=len(case.sample.frame),
         labelled=case.sample.labelled,
-        drift=decided(features, prediction, joint, (), case.settings.drift, case.level),
+        drift=decided(features, prediction, joint, judge_texts(case), case.settings.drift, case.level),
         quality=judge_quality(case, count_quality(case.sample.frame, case.signature)),
         errors=judge_errors(case),
         stream=judge_stream(case),
