@@ -69,8 +69,8 @@ def _with_monitors(known: list[Json], asked: dict[str, Json]) -> list[Json]:
             raise SpecRefused(f"monitors: there is no monitor {name!r}", field="monitors")
         drift = said.get("drift")
         if set(said) != {"drift"} or not isinstance(drift, dict) or not set(drift) <= set(AGAIN_BY):
-            known = ", ".join(f"drift.{each}" for each in AGAIN_BY)
-            why = f"monitors.{name}: from what is stored only {known} of a monitor can be replayed"
+            only = ", ".join(f"drift.{each}" for each in AGAIN_BY)
+            why = f"monitors.{name}: from what is stored only {only} of a monitor can be replayed"
             raise SpecRefused(why, field=f"monitors.{name}")
     return [
         monitor | {"drift": monitor["drift"] | asked.get(monitor["name"], {}).get("drift", {})} for monitor in known

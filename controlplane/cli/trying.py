@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from controlplane.cli.calling import AsJson, Home, Since, client_of, instant, plain, say
+from controlplane.cli.replaying import replay
 from controlplane.cli.showing import cell, number, show_listing, when
 from pipeline.contract.specfile import read_recipe
 
@@ -18,6 +19,9 @@ rules = typer.Typer(no_args_is_help=True, help="Rules, before they are applied."
 @rules.callback()
 def _rules() -> None:
     """Rules, before they are applied."""
+
+
+rules.command(name="replay")(replay)
 
 
 @rules.command(name="try")

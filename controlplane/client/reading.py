@@ -24,6 +24,7 @@ from controlplane.views import (
 if TYPE_CHECKING:
     from controlplane.api.access import Me, TokenView
     from controlplane.api.audit import EntryView, Verification
+    from controlplane.replays import Replayed
     from controlplane.trials import Trial
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -159,6 +160,16 @@ class Reads(Connection):
 
         body: Json = {"rule": dict(rule), "since": since.isoformat() if since else None}
         return Trial.model_validate_json(self._send("POST", f"{MODELS}/{model}/rules/try", body=body).content)
+
+    def replay(
+        self, model: str, changes: Mapping[str, Any], since: datetime | None = None, until: datetime | None = None
+    ) -> Replayed:
+        """What all rules would have decided over what is stored, under other settings. Nothing is changed."""
+        from controlplane.replays import Replayed
+
+        span = {"since": since.isoformat() if since else None, "until": until.isoformat() if until else None}
+        body: Json = {"changes": dict(changes), **span}
+        return Replayed.model_validate_json(self._send("POST", f"{MODELS}/{model}/replay", body=body).content)
 
     def me(self) -> Me:
         """Who the token is."""
