@@ -69,12 +69,22 @@ def test_the_replay_shown_runs_and_the_changes_at_the_command_line_are_the_same(
 
 
 def test_the_order_shown_is_the_order_of_the_checks():
-    order = ["pause", "broken_data", "active_hours", "one_at_a_time", "cooldown", "budget", "dry_run"]
+    order = [
+        "pause",
+        "broken_data",
+        "not_trained_here",
+        "active_hours",
+        "one_at_a_time",
+        "cooldown",
+        "budget",
+        "dry_run",
+    ]
     names = [check.__name__.lstrip("_") for check in CHECKS]
     assert [name for name in names if name != "not_trained_here"] == order
     marks = [
         "**A pause**",
         "**Broken data**",
+        "**Only watched**",
         "**Active hours**",
         "**A run is active**",
         "**`cooldown`**",
