@@ -217,7 +217,7 @@ class _Run:
             onnx,
             self.request.recipe[file],
             golden_rows(spec.signature, learned.probes.raw, learned.scores[:raw_rows], len(dataset.holdout)),
-            reference_table(spec.signature, dataset.train, dataset.holdout, learned.held_out),
+            reference_table(spec.signature, dataset.train, dataset.holdout, learned.held_out, spec.texts),
         )
         digests = {name: digest_of(data) for name, data in files.items()}
         return Manifest(signature=spec.signature, features_function=function, files=digests), files

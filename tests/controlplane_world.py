@@ -223,7 +223,7 @@ class CountingLogs:
 
     def sample(self, span, k, texts=()):
         self.samples += 1
-        return self._logs.sample(span, k)
+        return self._logs.sample(span, k, texts)
 
     def __getattr__(self, name):
         return getattr(self._logs, name)

@@ -274,6 +274,14 @@ class ModelSpec(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _texts_are_raw_text(self) -> ModelSpec:
+        texts = {field.name for field in self.raw if field.type == "string"}
+        for monitor in self.monitors:
+            if unknown := sorted(set(monitor.texts) - texts):
+                raise ValueError(f"monitor {monitor.name}: texts: there is no raw text field {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
     def _segments_are_categories(self) -> ModelSpec:
         types = {feature.name: feature.type for feature in self.features}
         for monitor in self.monitors:
@@ -344,6 +352,11 @@ class ModelSpec(Frozen):
         return level_of(
             accepted.per_month, accepted.highest_level, span, len(self.monitors), len(monitor.samples), whole
         )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The raw fields that any monitor compares by their words."""
+        return tuple(sorted({name for monitor in self.monitors for name in monitor.texts}))
 
     def monitor(self, name: str) -> Monitor:
         return next(m for m in self.monitors if m.name == name)

@@ -83,6 +83,7 @@ def test_a_good_spec_is_read_and_its_digest_does_not_depend_on_layout():
             "model.yaml:15: monitors.0.reference",
         ),
         ("drifted_share: 0.5", "drifted_share: 0.5, segment: plan=a", "weekly has no segment 'plan=a': it has none"),
+        ("every: 7d}}", "every: 7d}, texts: [spend]}", "monitor weekly: texts: there is no raw text field spend"),
         ("task: binary", "task: [binary", "model.yaml:3: not YAML"),
     ],
 )
