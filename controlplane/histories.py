@@ -65,6 +65,7 @@ def read_history(store: Store, spec: ModelSpec, span: Span, runs: Runs, rejudge:
         run_cpu_hours=sum(took) / len(took) / 3600 if took else 0.0,
         known_runs={_key(firing): past[run.key] for run, firing in runs if run.key in mine},
         first_monitor=spec.monitors[0].name if spec.monitors else "",
+        trainable=not spec.watched,
         schedule_starts=_schedule_starts(store, spec.model, span),
         fired={_key(each) for each in store.firings(spec.model, MOST) if each.fired_at < span.since},
         lives=_lives(rows, store.gate_verdicts(spec.model).values()) if weighed else _nothing,

@@ -102,12 +102,18 @@ _PREDICTION: Final[dict[str, Any]] = {
     "prediction": 1, "version": 3, "latency_ms": 4.2,
 }  # fmt: skip
 _LABEL: Final[dict[str, Any]] = {"prediction_id": "order-1741", "label": 1, "label_time": "2026-03-02T12:00:00Z"}
+_OF_RULE: Final[dict[str, Any]] = {"rule": "drifted", "fired": 0, "would_fire": 1, "alike": 0, "cpu_hours_more": 0.4}
+_DIFFERS: Final[dict[str, Any]] = {
+    "where": "replay", "at": _AT, "rule": "drifted", "cause": "w-1", "reason": "RETRAIN_DRIFT",
+}  # fmt: skip
+_DECIDED: Final[dict[str, Any]] = {"in_truth": 40, "in_replay": 41, "alike": 40, "differing": [_DIFFERS]}
+_REJUDGED: Final[dict[str, Any]] = {"windows": 12, "left": 0, "changed": 1, "changed_windows": ["w-1"]}
 _REPLAYED: Final[dict[str, Any]] = {
     "model": "default/tweets", "since": _AT, "until": _AT, "changed_rules": ["drifted"], "fired": [],
     "would_fire": [_FIRED],
-    "rules": [{"rule": "drifted", "fired": 0, "would_fire": 1, "alike": 0, "cpu_hours_more": 0.4}],
-    "cost_in_truth": _COST, "cost": _COST, "decisions": {"in_truth": 40, "in_replay": 41, "alike": 40, "differing": []},
-    "verdicts": {"windows": 12, "left": 0, "changed": 1, "changed_windows": ["w-1"]}, "seconds": 0.25,
+    "rules": [_OF_RULE],
+    "cost_in_truth": _COST, "cost": _COST, "decisions": _DECIDED,
+    "verdicts": _REJUDGED, "seconds": 0.25,
     "times_faster": 10_368_000.0, "complete": True, "assumptions": [],
 }  # fmt: skip
 
@@ -173,6 +179,10 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "Cost": _COST,
     "Fired": _FIRED,
     "Waited": _WAITED,
+    "Decided": _DECIDED,
+    "Differs": _DIFFERS,
+    "OfRule": _OF_RULE,
+    "Rejudged": _REJUDGED,
     "Replayed": _REPLAYED,
     "ReplayRules": {"changes": {"monitors": {"weekly": {"drift": {"margin": 0.2}}}}, "since": _AT},
     "Trial": _TRIAL,

@@ -54,6 +54,8 @@ class History:
     known_runs: Mapping[tuple[str, str], PastRun] = field(default_factory=dict)
     #: the monitor whose labels stand for new labelled rows
     first_monitor: str = ""
+    #: whether it is trained here; rules of a model that is only watched start nothing
+    trainable: bool = True
     #: since when schedule rules are as they are
     schedule_starts: Mapping[str, datetime] = field(default_factory=dict)
     #: (rule, cause) that had fired when the span began
@@ -220,4 +222,5 @@ class Replay:
             lives={rule.name: self._history.lives((rule.monitor, rule.segment or ""), at)
                    for rule in about if isinstance(rule, WorthRule)},
             broken=self._newest.broken(version),
+            trainable=self._history.trainable,
         )  # fmt: skip
