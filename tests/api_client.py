@@ -30,7 +30,14 @@ def api_of(
     """A client with a token of this scope; the pages are there where they are among `mounts`."""
     token = new_token()
     world.store.add_token(scope, digest_of_token(token), [scope])
-    parts = Parts(world.store, world.blobs, ReplayClock(world.store), Authenticator(world.store), hook_key=hook_key)
+    parts = Parts(
+        world.store,
+        world.blobs,
+        ReplayClock(world.store),
+        Authenticator(world.store),
+        hook_key=hook_key,
+        lines=world.lines,
+    )
     return TestClient(create_app(parts, mounts), headers={"Authorization": f"Bearer {token}"}, **client)
 
 

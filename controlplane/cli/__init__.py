@@ -13,7 +13,7 @@ from typing import Final
 import typer
 from rich.console import Console
 
-from controlplane.cli import alerting, changing, kibana, logs, looking, people, processes, trying
+from controlplane.cli import alerting, changing, kibana, logs, looking, people, processes, trying, watching
 from controlplane.errors import ControlPlaneError, Unreachable
 from pipeline.contract.specfile import SpecInvalid
 
@@ -28,6 +28,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     looking.decisions, looking.firings, looking.runs, looking.rollouts, looking.holds, changing.cancel,
     changing.approve, changing.reject, changing.promote, changing.rollback, changing.pause, changing.resume,
     changing.freeze, changing.unfreeze, changing.hook_secret, looking.notifications, people.me, processes.demo,
+    watching.watch, watching.watch_events,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(name=command.__name__.replace("_", "-"))(command)

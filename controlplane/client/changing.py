@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controlplane.client.connection import MODELS, Connection, Json
-from controlplane.views import AlertView, Applied, ClockView, HoldView, HookSecret, RunView, VersionView
+from controlplane.views import AlertView, Applied, ClockView, EventsTaken, HoldView, HookSecret, RunView, VersionView
 from observability.ids import new_id
 from pipeline.contract.spec import ModelSpec
 from pipeline.contract.specfile import read_recipe
@@ -31,6 +31,19 @@ class Changes(Connection):
         """Declare a model with its recipe's Python files, name to source."""
         body = {"spec": spec.model_dump(mode="json", by_alias=True), "recipe": dict(recipe), "reason": reason}
         return self.change("PUT", f"{MODELS}/{spec.model}", body, Applied, if_match)
+
+    def declare_reference(self, model: str, rows: Mapping[str, Any], reason: str) -> VersionView:
+        """What a model that is served elsewhere is compared with: `features`, column by column, and where they are
+        known `event_time`, `score`, `label` and `threshold`.
+        """
+        return self.change("POST", f"{MODELS}/{model}/versions", {**rows, "reason": reason}, VersionView)
+
+    def post_events(
+        self, model: str, predictions: Sequence[Json] = (), labels: Sequence[Json] = ()
+    ) -> EventsTaken:  # fmt: skip
+        """Predictions and labels of a model that is served elsewhere; the same ids again change nothing."""
+        body: Json = {"predictions": list(predictions), "labels": list(labels)}
+        return self.change("POST", f"{MODELS}/{model}/events", body, EventsTaken)
 
     def train(self, model: str, reason: str, request_id: str | None = None, if_match: str | None = None) -> RunView:
         """Ask for a run; asking again with the same request id gives the same run."""

@@ -7,19 +7,22 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from controlplane import cli
 from controlplane.api.document import operations
-from controlplane.cli import alerting, changing, looking, people, trying
+from controlplane.cli import alerting, changing, looking, people, trying, watching
 from controlplane.client import ControlClient
 from controlplane.errors import Changed, ControlPlaneError, NothingToRollBackTo
+from observability.events import parse
 from observability.ids import new_id
 from pipeline.contract.training import Failure, Progress
 from tests.api_client import Wire, add, api_of
-from tests.controlplane_world import MODEL, RECIPE, World, spec
+from tests.controlplane_world import MODEL, RECIPE, START, World, spec
 from tests.integration.test_controlplane_api_changes import alert
 
 #: for serving, for signed calls, for whoever watches the process
@@ -40,7 +43,7 @@ def world(tmp_path):
 @pytest.fixture
 def wire(world, monkeypatch):
     wire = Wire(api_of(world, hook_key=b"k" * 32))
-    for module in (alerting, changing, looking, people, trying):
+    for module in (alerting, changing, looking, people, trying, watching):
         monkeypatch.setattr(module, "client_of", wire.client)
     return wire
 
@@ -58,6 +61,25 @@ def missing(wire) -> set[tuple[str, str]]:
         return any(method == called and pattern.fullmatch(at) for called, at in wire.called)
 
     return {(method, path) for method, path in routes(wire) if not was_called(method, path)}
+
+
+def lines_of_elsewhere(world, folder) -> Iterator[str]:
+    """What is said of a model that is served elsewhere, each table twice as after an interruption."""
+    model = "default/elsewhere"
+    world.store.apply_model(spec([], model=model, entry=None), {}, world.clock.now())
+    rows = pd.DataFrame(
+        {"id": [f"p{row}" for row in range(1500)], "event_time": pd.date_range(START, periods=1500, freq="min"),
+         "followers": np.arange(1500.0), "place": ["x", None, "y"] * 500, "score": np.linspace(0, 1, 1500)}
+    )  # fmt: skip
+    rows.loc[3, "followers"] = np.nan
+    labels = pd.DataFrame({"prediction_id": rows["id"], "label": [0, 1] * 750})
+    for name, table in (("usual", rows.drop(columns="id")), ("rows", rows), ("labels", labels)):
+        table.to_parquet(folder / f"{name}.parquet")
+    yield f"watch {model} --reference {folder}/usual.parquet --reason why"
+    yield from [f"watch-events {model} {folder}/rows.parquet --labels {folder}/labels.parquet"] * 2
+    events = [parse(line) for line in world.lines.lines]
+    posted = [each.id for each in events if each.kind in ("prediction", "label")]
+    assert len(set(posted)) == 3000 == len(posted) / 2
 
 
 def recipe_folder(folder):
@@ -82,6 +104,7 @@ def lines(world, folder) -> Iterator[str]:
     yield from (f"runs {MODEL} --state succeeded", f"runs {MODEL} --key {version.run_key}", f"rollouts {MODEL}")
     yield f"apply {recipe_folder(folder)} --reason why"
     yield f"rules try {folder} drifted --since 1969-12-01T00:00:00Z"
+    yield from lines_of_elsewhere(world, folder.parent)
     yield from (f"train {MODEL} --reason why", f"holds {MODEL}")
     yield f"cancel {MODEL} {world.store.active_run(MODEL).key} --reason why"
     yield from (f"{verb} {MODEL} 1 --reason why" for verb in ("approve", "reject", "promote"))
