@@ -11,7 +11,7 @@ from fastapi.openapi.models import OpenAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from controlplane import api, listings, posting, trials, views
+from controlplane import api, listings, posting, replays, trials, views
 from controlplane.access.auth import is_open
 from controlplane.api.document import TAGS, operations
 from controlplane.api.examples import EXAMPLES
@@ -70,6 +70,7 @@ def classes() -> dict[str, type[BaseModel]]:
     modules = [
         views,
         listings,
+        replays,
         trials,
         posting,
         *(import_module(f"{api.__name__}.{each.name}") for each in iter_modules(api.__path__)),
