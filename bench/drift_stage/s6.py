@@ -1,9 +1,10 @@
 """Flu: the official rate from a search share, with a break in the winter of 2012-13 that everybody knows by now.
 
-The one-feature form of Culotta (2010): the logit of the official rate (weighted ILI) regressed on the logit of the Google
-Flu Trends share over `refitting.WINDOW` weeks, errors in points, labels `refitting.LAG` weeks late. What the policy fixes was chosen on `seasons`, where
-nothing is real. An alarm counts by the week in which it is raised, with the labels of that week; that of the break may
-come up to `EARLY` weeks before the break, whose week is a convention. Seasons are from July to June.
+The one-feature form of Culotta (2010): the logit of the official rate (weighted ILI) regressed on the logit of the
+Google Flu Trends share over `refitting.WINDOW` weeks, errors in points, labels `refitting.LAG` weeks late. What the
+policy fixes was chosen on `seasons`, where nothing is real. An alarm counts by the week in which it is raised, with the
+labels of that week; that of the break may come up to `EARLY` weeks before the break, whose week is a convention.
+Seasons are from July to June.
 """
 
 from __future__ import annotations

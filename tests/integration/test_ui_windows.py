@@ -90,7 +90,7 @@ def test_a_window_that_a_bug_made_says_which_one_and_what_undoes_it(world, clien
         1, 0, drifted_share=0.1, diagnosis=bug,
         quality={"findings": [{"check": "missing", "said": "place is missing in 40 % of the rows"}]},
         estimate={"error": 0.21, "low": 0.19, "high": 0.23},
-        features={"distance": {"method": "calibrated", "score": 1e-9, "threshold": 0.03, "drifted": True, "effect": 1.4}},
+        features={"distance": {"method": "calibrated", "score": 1e-9, "threshold": 0.03, "drifted": True}},
     )  # fmt: skip
     page = " ".join(client.get(f"{PAGE}/windows/{window.id}").text.split())
     assert "looks like a bug in the data" in page and "<b>unit</b> in distance" in page
