@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 _INT64: Final = 2**63
 #: a model computes in float32: a number beyond it would become infinite there
 _FLOAT32: Final = float(np.finfo(np.float32).max)
+#: how far a caller's clock may be ahead
+AHEAD: Final = timedelta(minutes=5)
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 

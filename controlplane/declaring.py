@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
 from bundle.blobs import BlobStore, digest_of
 from bundle.manifest import REFERENCE, Manifest
+from bundle.ranges import check_moment
 from bundle.signature import Signature
 from controlplane.access.acts import Act
 from controlplane.errors import Conflict, EventsRefused
@@ -86,6 +87,11 @@ def _frame(signature: Signature, rows: DeclaredRows) -> pd.DataFrame:
         for name, values in rows.features.items()
     }
     columns |= {name: list(numbers(said, name)) for name in ("score", "label") if (said := getattr(rows, name))}
+    for row, moment in enumerate(rows.event_time):
+        try:
+            check_moment(moment)
+        except ValueError as error:
+            raise EventsRefused(f"event_time.{row}: {error}", field="event_time") from error
     if rows.event_time:
         columns["event_time"] = rows.event_time
     _check_lengths(columns)

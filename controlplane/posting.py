@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
 from bundle.manifest import Manifest
-from bundle.ranges import check_moment, check_number
+from bundle.ranges import AHEAD, check_moment, check_number
 from bundle.signature import Feature, Signature
 from controlplane.errors import EventsRefused
 from observability.events import Instant, LabelEvent, PredictionEvent, line_of
@@ -96,7 +96,7 @@ def _prediction(
 ) -> PredictionEvent:
     signature = manifest.signature
     _check_text(said.id, f"{place}.id")
-    _check_moment(said.event_time, f"{place}.event_time")
+    _check_moment(said.event_time, f"{place}.event_time", at)
     _check_number(said.score, f"{place}.score")
     if signature.task == "binary" and not 0 <= said.score <= 1:
         raise _refused(f"{place}.score", "expected a probability from 0 to 1")
@@ -113,7 +113,7 @@ def _label(model: str, said: PostedLabel, at: Instant, place: str) -> LabelEvent
     _check_text(said.prediction_id, f"{place}.prediction_id")
     known = said.label_time.isoformat() if said.label_time is not None else ""
     if said.label_time is not None:
-        _check_moment(said.label_time, f"{place}.label_time")
+        _check_moment(said.label_time, f"{place}.label_time", at)
     prediction = kept_id(model, said.prediction_id)
     return LabelEvent(
         id=_digest(f"{prediction}\n{said.label}\n{known}")[:32], model=model, prediction_id=prediction,
@@ -158,11 +158,14 @@ def _check_number(value: float, place: str) -> float:
     return float(value)
 
 
-def _check_moment(value: Instant, place: str) -> None:
+def _check_moment(value: Instant, place: str, at: Instant) -> None:
+    """An instant ahead of the clock would move a model's watermark, and outlast every honest label."""
     try:
         check_moment(value)
     except ValueError as error:
         raise _refused(place, str(error)) from error
+    if value > at + AHEAD:
+        raise _refused(place, f"lies more than {AHEAD} ahead of the control plane's clock")
 
 
 def _check_text(value: str, place: str) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
-from bundle.ranges import check_moment
+from bundle.ranges import AHEAD, check_moment
 from observability.clock import aware
 from serving.errors import Refused
 
 MAX_ITEMS: Final = 1_000
 #: of one row, those included that nobody declared and that are dropped
 MAX_FIELDS: Final = 2_000
-#: how far a caller's clock may be ahead
-AHEAD: Final = timedelta(minutes=5)
 _LONGEST_ID: Final = 64
 _LABEL_FIELDS: Final = frozenset({"prediction_id", "label", "label_time"})
 

@@ -23,8 +23,14 @@ _CODES: Final = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 4
 
 def failure(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> JSONResponse:
     """An error as every route answers it."""
-    body = {"error": {"code": code, "message": message, "details": details or {}}}
+    told = {name: _shown(each) if isinstance(each, str) else each for name, each in (details or {}).items()}
+    body = {"error": {"code": code, "message": _shown(message), "details": told}}
     return JSONResponse(body, status_code=status)
+
+
+def _shown(text: str) -> str:
+    """Half a character, as JSON can escape it, is no UTF-8: an error that quotes it must still be an answer."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def of_error(error: ControlPlaneError) -> JSONResponse:

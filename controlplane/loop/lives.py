@@ -18,7 +18,9 @@ class PastRow(Protocol):
     id: str
     version: int
     rows: int
+    #: of these, those with a label, and those that were looked at
     labelled: int
+    sampled: int | None
     cut_at: Any
     error: Json | None
     error_intervals: Json | None
@@ -41,29 +43,49 @@ LOSSES: Final = ("cost", "error")
 
 
 def lives_of(windows: Sequence[PastRow], gates: Sequence[GateRow]) -> tuple[Life, ...]:
-    """Each version's time in production, the oldest first; `windows` in order."""
+    """Each version's time in production, the one that served last behind the others; `windows` in order.
+
+    The unit is that of the cost matrix. An estimate and a gate know wrong answers only: they count where that is the
+    same.
+    """
     lives: list[Life] = []
-    for version in dict.fromkeys(row.version for row in windows):
+    in_errors = all(_costs_one(row) for row in windows)
+    for version in reversed(dict.fromkeys(row.version for row in reversed(windows))):
         mine = [row for row in windows if row.version == version]
         known = next((row.error_reference for row in reversed(mine) if row.error_reference), None)
-        losses = tuple(_loss(row) for row in mine)
-        lives.append(Life(version, _value(known or {}), None, losses, tuple(_trials(mine, windows, gates))))
+        losses = tuple(_loss(row, in_errors) for row in mine)
+        trials = tuple(_trials(mine, windows, gates)) if in_errors else ()
+        lives.append(Life(version, _value(known or {}), None, losses, trials))
     return tuple(lives)
 
 
-def _loss(row: PastRow) -> WindowLoss:
+def _costs_one(row: PastRow) -> bool:
+    """Whether each wrong answer of the window costs 1, as far as it tells."""
+    metrics = row.error or {}
+    cost, error = metrics.get("cost"), metrics.get("error")
+    return cost is None or error is None or math.isclose(cost, error, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _loss(row: PastRow, in_errors: bool) -> WindowLoss:
     if (row.diagnosis or {}).get("cause") == "bug":  # what a bug costs no retraining brings back
         return WindowLoss(row.id, row.rows)
     metrics, estimate, confidence = row.error or {}, row.estimate or {}, row.confidence or 0.95
     return WindowLoss(
         id=row.id,
         rows=row.rows,
-        labelled=row.labelled,
+        labelled=_looked_at(row),
         loss=_value(metrics),
         loss_se=_se((row.error_intervals or {}).get(_name(metrics)), confidence),
-        estimated=estimate.get("error"),
-        estimated_se=_se(estimate, confidence),
+        estimated=estimate.get("error") if in_errors else None,
+        estimated_se=_se(estimate, confidence) if in_errors else None,
     )
+
+
+def _looked_at(row: PastRow) -> int:
+    """Labels that the loss was measured on: those of the sample, where the window holds more."""
+    if not row.sampled or not row.rows:
+        return row.labelled
+    return round(row.labelled * min(1.0, row.sampled / row.rows))
 
 
 def _name(metrics: Mapping[str, Any]) -> str:

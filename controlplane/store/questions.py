@@ -73,8 +73,13 @@ def standing(scheduled: bool) -> Select[Any]:
     ).scalar_subquery()  # fmt: skip
     said = (
         select(WINDOWS.c.verdict["diagnosis"])
-        .where(WINDOWS.c.model == MODELS.c.id, WINDOWS.c.version == live.c.number, WINDOWS.c.segment == "")
-        .order_by(*NEWEST)
+        .where(
+            WINDOWS.c.model == MODELS.c.id,
+            WINDOWS.c.version == live.c.number,
+            WINDOWS.c.segment == "",
+            or_(live.c.promoted_at.is_(None), WINDOWS.c.cut_at >= live.c.promoted_at),
+        )
+        .order_by(*NEWEST, WINDOWS.c.id)
         .limit(1)
         .scalar_subquery()
     )
@@ -110,7 +115,7 @@ HELD: Final = select(HOLDS.c.what, HOLDS.c.by, HOLDS.c.why, HOLDS.c.until).where
 #: windows and gate verdicts that a worth is weighed from
 LOSSES_KEPT: Final = 120
 GATES_KEPT: Final = 24
-LOSS_PARTS: Final = ("error", "error_intervals", "error_reference", "estimate", "diagnosis", "confidence")
+LOSS_PARTS: Final = ("sampled", "error", "error_intervals", "error_reference", "estimate", "diagnosis", "confidence")
 LOSSES: Final = (
     select(
         *(WINDOWS.c[name] for name in ("id", "version", "rows", "labelled", "cut_at")),

@@ -123,7 +123,10 @@ class Windows(Database):
         return (Cursor(last[0], last[1]), last[2]) if last else None
 
     def verdicts_before(self, window: Window, most: int) -> Sequence[PastVerdict]:
-        """What was said of the windows before this one: of the same version, monitor and segment, the newest first."""
+        """What was said of the windows before this one: of the same version, monitor and segment, the newest first.
+
+        So many, and so many of those whose labels were due: where a horizon is long those lie further back.
+        """
         row = ScoredWindow
         ends = (col(row.until_time), col(row.until_id))
         query = select(row).where(
@@ -131,8 +134,13 @@ class Windows(Database):
             row.segment == window.segment, row.spec_digest == window.spec_digest,
             or_(ends[0] < window.until.event_time, and_(ends[0] == window.until.event_time, ends[1] < window.until.id)),
         )  # fmt: skip
+        query = query.order_by(*(end.desc() for end in ends)).limit(most)
         with self._reading() as session:
-            rows = session.exec(query.order_by(*(end.desc() for end in ends)).limit(most)).all()
+            rows = list(session.exec(query).all())
+            if len(rows) == most and any(each.error_at is None for each in rows):
+                known = {each.id for each in rows}
+                due = session.exec(query.where(col(row.error_at).is_not(None))).all()
+                rows += [each for each in due if each.id not in known]
         return [
             PastVerdict(row.until_time, row.rows, row.labelled, row.error_at is not None, row.verdict) for row in rows
         ]

@@ -51,7 +51,7 @@ class Case:
     horizon: timedelta | None = None
     #: exact facts of the whole window: rows, missing_share, latency_ms, predictions_per_minute
     volume: Mapping[str, Any] = field(default_factory=dict)
-    #: newest first, at most PAST
+    #: newest first: the newest PAST, and the newest PAST that are settled
     past: tuple[PastVerdict, ...] = ()
 
     def random(self, part: str) -> np.random.Generator:
@@ -60,5 +60,5 @@ class Case:
         return np.random.default_rng(int.from_bytes(seed, "big"))
 
 
-#: so many windows before are looked at
+#: so many windows before are looked at, and so many of those whose errors are settled
 PAST = 30

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from controlplane import cli
 from controlplane.api.document import operations
-from controlplane.cli import alerting, changing, looking, people, trying, watching
+from controlplane.cli import alerting, changing, looking, people, replaying, trying, watching
 from controlplane.client import ControlClient
 from controlplane.errors import Changed, ControlPlaneError, NothingToRollBackTo
 from observability.events import parse
@@ -43,7 +43,7 @@ def world(tmp_path):
 @pytest.fixture
 def wire(world, monkeypatch):
     wire = Wire(api_of(world, hook_key=b"k" * 32))
-    for module in (alerting, changing, looking, people, trying, watching):
+    for module in (alerting, changing, looking, people, replaying, trying, watching):
         monkeypatch.setattr(module, "client_of", wire.client)
     return wire
 
@@ -104,6 +104,8 @@ def lines(world, folder) -> Iterator[str]:
     yield from (f"runs {MODEL} --state succeeded", f"runs {MODEL} --key {version.run_key}", f"rollouts {MODEL}")
     yield f"apply {recipe_folder(folder)} --reason why"
     yield f"rules try {folder} drifted --since 1969-12-01T00:00:00Z"
+    (folder / "changes.yaml").write_text("false_alarms: {per_month: 0.1}", encoding="utf-8")
+    yield f"rules replay {MODEL} --changes {folder / 'changes.yaml'} --since 1969-12-01T00:00:00Z"
     yield from lines_of_elsewhere(world, folder.parent)
     yield from (f"train {MODEL} --reason why", f"holds {MODEL}")
     yield f"cancel {MODEL} {world.store.active_run(MODEL).key} --reason why"

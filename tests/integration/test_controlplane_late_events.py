@@ -42,8 +42,8 @@ DECLARED = spec((), monitors=[each | {"lateness": f"{LATENESS}m", "min_labels": 
 class Digests(Scores):
     """A scorer whose score is a digest of all that it was shown: it differs wherever anything differs."""
 
-    def __call__(self, sample, reference, *more, **named):
-        verdict = super().__call__(sample, reference, *more, **named)
+    def __call__(self, case):
+        verdict, sample, reference = super().__call__(case), case.sample, case.reference
         shown = (sample.frame.to_json(), sample.rows, sample.labelled, reference.features.to_json())
         digest = hashlib.sha256(repr((*shown, list(reference.usual_scores), reference.reason)).encode()).digest()
         drift = verdict.drift.features[0].model_copy(update={"score": int.from_bytes(digest[:6]) / 2**48})

@@ -214,3 +214,32 @@ def test_a_regression_model_is_watched_and_its_labels_refused_with_the_reason(tm
     world.watch()
     (window,) = world.store.windows(MODEL, 10)
     assert window.verdict["drifted_share"] == 0.0 and window.verdict["prediction"]["drifted"]
+
+
+@pytest.mark.parametrize("moment", ["2199-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])
+def test_no_instant_from_beyond_the_clock_moves_a_watermark_or_outlasts_a_label(world, moment):
+    declared(world)
+    rows = predictions(3)
+    ahead = world.api.post(EVENTS, json={"predictions": [rows[0], rows[1] | {"event_time": moment}], "labels": []})
+    late = {"prediction_id": rows[0]["id"], "label": 1, "label_time": moment}
+    label = world.api.post(EVENTS, json={"predictions": [], "labels": [late]})
+    assert (ahead.status_code, label.status_code) == (422, 422)
+    assert "event_time" in ahead.text and "label_time" in label.text
+    world.ship()
+    assert world.logs.watermark(MODEL) is None
+
+
+def test_a_reference_of_no_time_of_this_world_is_refused_with_its_row(world):
+    body = reference()
+    rows = len(next(iter(body["features"].values())))
+    answer = world.api.post(VERSIONS, json=body | {"event_time": ["9999-12-31T00:00:00Z"] * rows})
+    assert answer.status_code == 422 and "event_time.0" in answer.text
+
+
+def test_half_a_character_in_a_name_is_refused_like_any_other(world):
+    declared(world)
+    said = (
+        r'{"predictions": [{"id": "p", "event_time": "1970-01-01T00:00:00Z", "score": 0.5, "features": {"\ud800": 1}}]}'
+    )
+    answer = world.api.post(EVENTS, content=said, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422

@@ -56,8 +56,8 @@ def test_at_each_instant_it_knows_of_the_runs_what_a_look_at_all_of_them_tells(s
 
 def test_the_longest_trial_compares_instants_a_few_times_a_step_and_not_with_every_run():
     since = Counted.fromisoformat(START.isoformat())
-    history = History([(since, 1)], [], [], Budget(runs_per_day=1_000_000, cpu_hours_per_month=1e9), HOUR / 3600, 1.0)
-    replay = Replay(EACH_SECOND, history, since, since + timedelta(days=30))
+    history = History([(since, 1)], {}, [], Budget(runs_per_day=1_000_000, cpu_hours_per_month=1e9), HOUR / 3600, 1.0)
+    replay = Replay([EACH_SECOND], history, since, since + timedelta(days=30))
     Counted.compared = 0
     fired = [said for said in replay.said() if said.decision.outcome == "fire"]
     assert len(fired) > STEPS / 3 and not replay.complete
@@ -66,6 +66,6 @@ def test_the_longest_trial_compares_instants_a_few_times_a_step_and_not_with_eve
 
 def test_a_trial_ends_when_it_has_taken_too_long_and_says_so():
     asked = iter(range(1000))
-    history = History([(START, 1)], [], [])
-    replay = Replay(EACH_SECOND, history, START, START + HOUR, lambda: next(asked) > 10)
+    history = History([(START, 1)], {}, [])
+    replay = Replay([EACH_SECOND], history, START, START + HOUR, lambda: next(asked) > 10)
     assert len(list(replay.said())) <= 11 and not replay.complete

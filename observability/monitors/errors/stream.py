@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ def judge_stream(case: Case) -> StreamVerdict:
     window whose labels are not due is not taken, since those that come late would be missed for good. Rows that a
     window before has taken (windows may overlap) are not taken twice.
     """
-    detector = ErrorStream(case.settings.errors.rows_between_false_alarms)
+    detector = ErrorStream(rows_between(case))
     kept = _kept(case) or KeptState(detector=detector.learn(StreamState(), _reference_losses(case)))
     if not case.settled:
         return _verdict(detector, kept, reason="the labels of the window are not due yet")
@@ -50,6 +51,13 @@ def judge_stream(case: Case) -> StreamVerdict:
     state, alarms = detector.update(state, losses)
     peak = max((alarm.evidence for alarm in alarms), default=state.total_evidence)
     return _verdict(detector, kept.model_copy(update={"detector": state}), evidence=peak, alarm=bool(alarms))
+
+
+def rows_between(case: Case) -> int:
+    """Rows between two false alarms: as many as the user asked for, and so many that a window of the budget's
+    level alarms no more often than its drift verdict does.
+    """
+    return max(case.settings.errors.rows_between_false_alarms, ceil(len(case.sample.frame) / case.level))
 
 
 def losses_of(rows: pd.DataFrame, task: str) -> Floats:
