@@ -168,12 +168,101 @@ def test_drift_that_was_there_before_and_gone_in_between_is_a_season():
     assert told(POORER, verdict(wealth=0.4), past(0.4, 0.4, 0.4)).cause == "harmless"
 
 
-def test_a_feed_that_halves_is_a_bug_of_the_source():
-    steady = tuple(
-        replace(each, verdict={"volume": {"predictions_per_minute": 1.0}}) for each in past(0.0, 0.0, 0.0, 0.0)
-    )
-    diagnosis = diagnose(case(shop(3), steady, volume={"predictions_per_minute": 0.3}), verdict())
+def chained(said: WindowVerdict, diagnosis: Diagnosis, before: tuple[PastVerdict, ...]) -> tuple[PastVerdict, ...]:
+    """The past of the next day, with what is kept of this one."""
+    features = {each.feature: each.model_dump(mode="json") for each in said.drift.features}
+    kept = {"features": features, "diagnosis": diagnosis.model_dump(mode="json")}
+    until = before[0].until + timedelta(days=1)
+    return (PastVerdict(until, 2_000, 2_000, True, kept), *before)
+
+
+def days(count: int, **effects: float) -> list[Diagnosis]:
+    """What is told of a column that is a thousand times as large from the first day on."""
+    before, diagnoses = past(0.05, 0.0), []
+    for day in range(count):
+        rows = shop(10 + day, wrong=0.3)
+        said = verdict(**effects)
+        diagnoses.append(told(rows.assign(wealth=rows["wealth"] * 1_000), said, before))
+        before = chained(said, diagnoses[-1], before)
+    return diagnoses
+
+
+def test_a_bug_is_told_of_every_window_that_it_broke_and_none_retrains():
+    told_of = days(5, wealth=3.0, noise=0.3)
+    assert {(each.cause, each.bug, each.columns) for each in told_of} == {("bug", "unit", ("wealth",))}
+    assert not any(each.may_retrain for each in told_of)
+
+
+def test_a_bug_that_nobody_mends_for_seven_windows_is_how_the_data_are():
+    told_of = days(10, wealth=3.0, noise=0.3)
+    assert [each.cause for each in told_of] == ["bug"] * 7 + ["harmful"] * 3
+    assert "bug (unit of wealth) has lasted 7 windows: taken as how the data are now" in told_of[7].explanation
+    assert told_of[7].may_retrain
+
+
+def test_a_bug_of_another_column_is_told_after_one_that_has_lasted():
+    lasted = past(*[0.0] * 7, cause="bug", bug="unit", columns=["noise"])
+    rows = shop(3).assign(wealth=shop(3)["wealth"] * 1_000)
+    assert told(rows, verdict(wealth=3.0), lasted).columns == ("wealth",)
+
+
+def feed(rates: list[float], step: timedelta, before: int = 0) -> list[Diagnosis]:
+    """What is told of each window of a feed, by predictions a minute, from a Monday on; of those after `before`."""
+    known: tuple[PastVerdict, ...] = ()
+    diagnoses, minutes = [], step / timedelta(minutes=1)
+    for place, rate in enumerate(rates):
+        until = NOW + step * (place + 1)
+        frame, volume = shop(0, 30).assign(event_time=until - step / 9), {"predictions_per_minute": rate}
+        window = case(frame, known[:30], volume=volume)
+        window = replace(
+            window, sample=Sample(frame, int(rate * minutes), 0), reference=replace(REFERENCE, reason="no rows")
+        )
+        diagnosis = diagnose(window, verdict())
+        diagnoses.append(diagnosis)
+        kept = {"volume": volume, "diagnosis": diagnosis.model_dump(mode="json")}
+        known = (PastVerdict(until, 0, 0, False, kept), *known)
+    return diagnoses[before:]
+
+
+def nights(hours: int, start: int) -> list[float]:
+    rng = np.random.default_rng(0)
+    return [(10 if 7 <= (start + hour) % 24 < 22 else 1) * rng.uniform(0.9, 1.1) for hour in range(hours)]
+
+
+def weekends(days: int) -> list[float]:
+    rng = np.random.default_rng(0)
+    return [(10 if day % 7 < 5 else 3) * rng.uniform(0.95, 1.05) for day in range(days)]
+
+
+@pytest.mark.parametrize("start", [0, 6, 9, 21])
+def test_nights_are_no_bug_from_the_first_day_on(start):
+    assert not [each for each in feed(nights(72, start), timedelta(hours=1)) if each.cause == "bug"]
+
+
+@pytest.mark.parametrize("first", [0, 3, 5, 6])
+def test_weekends_are_no_bug_from_the_first_on(first):
+    assert not [each for each in feed(weekends(49)[first:], timedelta(days=1)) if each.cause == "bug"]
+
+
+@pytest.mark.parametrize(
+    ("usual", "step"),
+    [(nights(53, 9), timedelta(hours=1)), (weekends(23), timedelta(days=1)), (weekends(27), timedelta(days=1))],
+)
+def test_a_feed_that_falls_beside_its_hour_and_weekday_is_a_bug_of_the_source(usual, step):
+    (diagnosis,) = feed([*usual[:-1], usual[-1] * 0.3], step, len(usual) - 1)
     assert (diagnosis.cause, diagnosis.bug, diagnosis.columns) == ("bug", "truncated", ())
+
+
+def test_a_feed_that_stays_low_is_taken_as_usual_after_seven_windows():
+    told_of = feed([10.0] * 30 + [2.0] * 12, timedelta(days=1), 30)
+    assert [each.cause for each in told_of] == ["bug"] * 7 + ["stable"] * 5
+    assert "has lasted 7 windows" in told_of[7].explanation
+
+
+def test_a_feed_that_stops_is_a_bug_of_the_source():
+    steady = tuple(replace(each, verdict={"volume": {"predictions_per_minute": 5.0}}) for each in past(*[0.0] * 9))
+    gone = diagnose(case(shop(3)[:0], steady, volume={"predictions_per_minute": 0.0}), verdict())
+    assert (gone.cause, gone.bug) == ("bug", "truncated")
 
 
 def test_features_are_ranked_by_their_share_of_drift_and_of_loss():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from observability.monitors.case import Case
+from observability.monitors.case import Case, PastVerdict
 from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Columns
 from observability.monitors.triage.encoding import find_encoding
@@ -15,12 +15,12 @@ from observability.monitors.triage.nulls import find_nulls
 from observability.monitors.triage.ranking import rank
 from observability.monitors.triage.replays import find_replays
 from observability.monitors.triage.schemas import find_schema_trouble
-from observability.monitors.triage.seasons import blamed, effects, same_season
+from observability.monitors.triage.seasons import blamed, effects, lasting, same_season
 from observability.monitors.triage.stale import find_stale
 from observability.monitors.triage.swaps import find_swaps
 from observability.monitors.triage.truncation import find_truncation
 from observability.monitors.triage.units import find_units
-from observability.monitors.triage.volume import volume_departure
+from observability.monitors.triage.volume import cut_short
 from observability.monitors.triage.zones import find_zones
 from observability.monitors.verdicts import Bug, Cause, Diagnosis, DriftVerdict, Ranked, WindowVerdict
 
@@ -44,15 +44,29 @@ def diagnose(case: Case, verdict: WindowVerdict) -> Diagnosis:
     columns = Columns.of(case)
     harm = harm_of(case, verdict)
     ranked = rank(case, columns, verdict.drift)
-    bugs = find_bugs(case, verdict, columns)
-    if bugs:
-        return _bug(bugs, ranked=ranked)
-    departure = volume_departure(case)
-    if departure is not None and departure.fell:
-        said = f"{departure.said}: a part of the feed is gone, and no column tells which"
-        return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said, *harm.said), ranked=ranked)
+    lasted: tuple[str, ...] = ()
+    bug = _bug_of(case, find_bugs(case, verdict, columns), ranked, harm)
+    if bug is not None:
+        said = lasting(case, bug.bug or "", bug.columns)
+        if said is None:
+            return bug
+        lasted = (said,)
     cause, said = _cause(case, verdict, harm)
-    return Diagnosis(cause=cause, explanation=_sentence(said, *harm.said), ranked=ranked)
+    return Diagnosis(cause=cause, explanation=_sentence(said, *lasted, *harm.said), ranked=ranked)
+
+
+def _bug_of(case: Case, bugs: list[Hypothesis], ranked: tuple[Ranked, ...], harm: Harm) -> Diagnosis | None:
+    """The bug that explains the window best, one that has lasted only where there is no other of other columns."""
+    if bugs:
+        best = _bug(bugs, ranked=ranked)
+        others = [each for each in bugs if each.columns and not set(each.columns) & set(best.columns)]
+        if best.columns and others and lasting(case, best.bug or "", best.columns):
+            return _bug(others, ranked=ranked)
+        return best
+    if (departure := cut_short(case)) is None:
+        return None
+    said = f"{departure.said}: a part of the feed is gone, and no column tells which"
+    return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said, *harm.said), ranked=ranked)
 
 
 def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypothesis]:
@@ -90,8 +104,8 @@ def _explaining(
 
 
 def _moved(case: Case, verdict: WindowVerdict, columns: Columns) -> dict[str, float]:
-    """By how much each column has moved since the window before, as squared effects."""
-    then = effects(max(case.past, key=lambda past: past.until)) if case.past else {}
+    """By how much each column has moved since the last window in which it was sound, as squared effects."""
+    then = _sound_effects(max(case.past, key=lambda past: past.until)) if case.past else {}
     moved = {
         each.feature: (each.effect or 0.0) ** 2 - then.get(each.feature, 0.0) ** 2 for each in verdict.drift.features
     }
@@ -100,6 +114,14 @@ def _moved(case: Case, verdict: WindowVerdict, columns: Columns) -> dict[str, fl
         for name, more in moved.items()
         if name in columns.each and not follows_the_calendar(columns.each[name], columns)
     }
+
+
+def _sound_effects(past: PastVerdict) -> Mapping[str, float]:
+    """The window's effects without those of its bug: what is still broken has moved as on the first day."""
+    broken, then = blamed(past), effects(past)
+    if broken is None:
+        return then
+    return {name: effect for name, effect in then.items() if name not in broken} if broken else {}
 
 
 def _is_sudden(case: Case, verdict: WindowVerdict, hypothesis: Hypothesis) -> bool:

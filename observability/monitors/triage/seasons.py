@@ -14,6 +14,8 @@ from observability.monitors.verdicts import DriftVerdict
 _ALIKE = 1.6
 #: between two times of one season the effects fell to this share
 _GONE = 0.5
+#: a bug that so many windows running had is one no more: nobody mends it, so the data are like this now
+_LASTS = 7
 
 
 def same_season(case: Case, drift: DriftVerdict) -> datetime | None:
@@ -42,3 +44,21 @@ def blamed(past: PastVerdict) -> tuple[str, ...] | None:
     """The columns that a bug broke in a window before; None where there was no bug."""
     diagnosis = past.verdict.get("diagnosis") or {}
     return tuple(diagnosis.get("columns") or ()) if diagnosis.get("cause") == "bug" else None
+
+
+def lasting(case: Case, bug: str, columns: tuple[str, ...]) -> str | None:
+    """What to say of a bug that every one of the newest windows had; None where it has not lasted.
+
+    Once it was taken so, it stays taken for as long as it is there: else each next window would begin anew.
+    """
+    of = f" of {', '.join(sorted(columns))}" if columns else ""
+    said = f"what looked like a bug ({bug}{of}) has lasted {_LASTS} windows: taken as how the data are now"
+    newest = sorted(case.past, key=lambda each: each.until, reverse=True)[:_LASTS]
+    told = [each.verdict.get("diagnosis") or {} for each in newest]
+    if told and said in (told[0].get("explanation") or ""):
+        return said
+    same = [
+        each.get("cause") == "bug" and each.get("bug") == bug and set(each.get("columns") or ()) == set(columns)
+        for each in told
+    ]
+    return said if len(same) == _LASTS and all(same) else None

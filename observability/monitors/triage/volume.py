@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -17,6 +19,12 @@ from observability.monitors.case import Case, PastVerdict
 _LEAST_PAST: Final = 3
 #: windows with a bug that do not yet make traffic usual
 _LEFT_OUT: Final = 3
+#: what traffic repeats after, the surer first
+_SEASONS: Final = {"a week": timedelta(days=7), "a day": timedelta(days=1)}
+#: windows a season before that say how much traffic is usual at that time
+_LEAST_ALIKE: Final = 2
+#: windows longer than this part of a season say nothing of the times in it
+_PART: Final = 1 / 4
 #: how seldom chance alone does it
 _LEVEL: Final = 1e-5
 
@@ -47,6 +55,68 @@ def volume_departure(case: Case, season: timedelta | None = None) -> Departure |
         return None
     said = f"{rate:.3g} predictions a minute came, {middle:.3g} did in the {len(usual)} windows before"
     return Departure(bool(fell), said, {"rate": float(rate), "usual": middle})
+
+
+def cut_short(case: Case) -> Departure | None:
+    """A fall that neither the hour nor the weekday explains: nights and weekends are no bug of the feed.
+
+    It is told beside windows a week before, else a day before, where there are enough; else only of a past of a week.
+    """
+    if (until := _until(case)) is None:
+        return None
+    length = _length(case.past)
+    for name, season in _SEASONS.items():
+        usual = _usual(_seasons_before(case.past, until, season, length))
+        if len(usual) >= _LEAST_ALIKE:
+            return _fall_beside(case, usual, f"{name} before")
+    oldest = min(past.until for past in case.past)
+    if until - oldest < _SEASONS["a week"]:
+        return None
+    departure = volume_departure(case)
+    return departure if departure is not None and departure.fell else None
+
+
+def _fall_beside(case: Case, usual: list[float], when: str) -> Departure | None:
+    """Beyond the ratio below every one of them: some are of the hour, or the day, beside the window's own."""
+    rate, least = case.volume.get("predictions_per_minute"), min(usual)
+    if rate is None or rate >= case.settings.quality.volume_ratio * least:
+        return None
+    expected = case.sample.rows * least / rate if rate else least * (_length(case.past) / timedelta(minutes=1))
+    if stats.poisson.cdf(case.sample.rows, expected) >= _LEVEL:
+        return None
+    middle = float(np.median(usual))
+    said = f"{rate:.3g} predictions a minute came, {middle:.3g} did in the {len(usual)} windows about {when}"
+    return Departure(True, said, {"rate": float(rate), "usual": middle})
+
+
+def _seasons_before(
+    past: tuple[PastVerdict, ...], until: datetime, season: timedelta, length: timedelta
+) -> tuple[PastVerdict, ...]:
+    """Those at the same time of the season where there are enough of them, else those beside that time too."""
+    if not length or length > _PART * season:
+        return ()
+    off = [(each, (until - each.until) % season) for each in past if until - each.until >= season - length]
+    near = [(each, min(after, season - after)) for each, after in off]
+    same = tuple(each for each, apart in near if apart < length / 2)
+    return same if len(same) >= _LEAST_ALIKE else tuple(each for each, apart in near if apart <= length)
+
+
+def _length(past: tuple[PastVerdict, ...]) -> timedelta:
+    """Of one window, from the ends of those before; zero where there are too few."""
+    ends = sorted({each.until for each in past})
+    steps = sorted(later - sooner for sooner, later in pairwise(ends))
+    return steps[len(steps) // 2] if steps else timedelta()
+
+
+def _until(case: Case) -> datetime | None:
+    """The end of the window: its newest row, moved on to where windows end; an empty one is taken as the next."""
+    if not case.past:
+        return None
+    frame, last, length = case.sample.frame, max(past.until for past in case.past), _length(case.past)
+    if "event_time" not in frame or frame["event_time"].isna().all():
+        return last + length
+    newest = pd.to_datetime(frame["event_time"], utc=True).max().to_pydatetime()
+    return last + max(1, ceil((newest - last) / length)) * length if length else newest
 
 
 def _comparable(case: Case, season: timedelta | None) -> tuple[PastVerdict, ...]:
