@@ -44,6 +44,8 @@ from observability.monitors.verdicts import (
 #: what a report is known to raise on data that it cannot take
 _REFUSALS: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 _TESTS: Final = frozenset({"ks", "chisquare"})
+#: columns above which nothing is counted: it compares every two of them, which took half of a window's time
+_WIDEST: Final = 100
 #: what it counts, by the name in a verdict
 COUNTS: Final = {
     "duplicated_rows": DuplicatedRowCount,
@@ -105,6 +107,9 @@ def count_quality(frame: pd.DataFrame, signature: Signature) -> QualityVerdict:
     nothing = QualityVerdict(missing_share={}, unseen_share={}, out_of_range_share={})
     if frame.empty or not present:
         return nothing.model_copy(update={"reason": "there are no rows with features"})
+    if len(present) > _WIDEST:
+        reason = f"duplicates are counted of up to {_WIDEST} columns, these are {len(present)}"
+        return nothing.model_copy(update={"reason": reason})
     definition = DataDefinition(
         numerical_columns=[feature.name for feature in present if feature.type == "numeric"],
         categorical_columns=[feature.name for feature in present if feature.type == "categorical"],

@@ -11,8 +11,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bundle.signature import Feature, RawField, Signature
+from observability.monitors import judging
 from observability.monitors.case import Case
-from observability.monitors.evidently_scores import error_metrics
+from observability.monitors.evidently_scores import count_quality, error_metrics
 from observability.monitors.judging import judge
 from observability.monitors.reference import Reference
 from observability.monitors.settings import DriftSettings, MonitorSettings
@@ -265,3 +266,57 @@ def test_the_reference_in_a_versions_file_is_read_by_its_parts():
 def test_bytes_that_are_no_reference_are_an_error_that_says_so(data):
     with pytest.raises(ValueError, match="reference"):
         Reference.read(data)
+
+
+def test_a_word_among_the_labels_ends_no_part_but_those_that_cannot_read_it():
+    frame = rows(93, 1_000)
+    frame["label"] = frame["label"].astype(object)
+    frame.loc[3, "label"] = "yes"
+    frame["n0"] *= 5
+    found = verdict(frame)
+    assert found.drift.drifted == ("n0",)
+    assert found.quality.reason is None
+    assert found.diagnosis is not None
+    assert found.errors.metrics.error is not None or found.errors.reason
+
+
+def test_a_number_beyond_every_float_hides_no_other_column_and_says_why():
+    frame = rows(94, 1_000)
+    frame["n0"], frame["n1"] = frame["n0"].astype(object), frame["n1"] * 5
+    frame.loc[3, "n0"] = 10**400
+    found = verdict(frame)
+    assert feature(found, "n1").drifted is True
+    assert feature(found, "n0").drifted is not None or feature(found, "n0").reason
+    assert found.errors.metrics.error is not None
+    assert found.diagnosis is not None
+    assert WindowVerdict.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["judge_features", "judge_jointly", "judge_texts", "count_quality", "judge_quality", "judge_errors", "judge_stream",
+     "estimate_error", "diagnose"],
+)  # fmt: skip
+def test_a_part_that_the_data_are_too_odd_for_says_so_and_ends_no_other(part, monkeypatch, caplog):
+    def refuses(*_):
+        raise OverflowError("int too large " + "9" * 10_000)
+
+    monkeypatch.setattr(judging, part, refuses)
+    found = verdict(rows(95, 1_000).assign(n0=99.0))
+    told = found.model_dump_json()
+    assert ("could not be judged: OverflowError: 'int too large" in told) is (part != "judge_texts")
+    assert "9" * 200 not in told
+    assert len([each for each in caplog.records if "could not be judged" in each.getMessage()]) == 1
+    assert found.diagnosis is not None
+    assert (found.diagnosis.cause == "unknown") is (part == "diagnose")
+    assert (found.drift.drifted == ("n0",)) is (part != "judge_features")
+    assert (found.errors.metrics.error is not None) is (part != "judge_errors")
+
+
+def test_a_window_of_very_many_columns_is_not_counted_and_says_why():
+    names = [f"n{i}" for i in range(101)]
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 101)), columns=names)
+    wide = SIGNATURE.model_copy(update={"features": tuple(Feature(name=n, type="numeric") for n in names)})
+    found = count_quality(frame, wide)
+    assert found.duplicated_columns is None
+    assert "101" in (found.reason or "")

@@ -12,7 +12,8 @@ from observability.monitors.reference import Reference
 from observability.monitors.triage.columns import Columns
 from observability.monitors.triage.diagnosis import find_bugs
 from observability.monitors.triage.encoding import find_encoding
-from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.hypotheses import Hypothesis, shown
+from observability.monitors.triage.swaps import find_swaps
 from observability.monitors.verdicts import (
     DriftVerdict,
     ErrorMetrics,
@@ -239,3 +240,45 @@ def test_two_columns_that_break_alike_are_both_named():
 @pytest.mark.parametrize("rows", [shop(1)[:0], shop(1)[:1], shop(1)[["event_time", "low"]], shop(1).assign(low=None)])
 def test_next_to_nothing_raises_nothing(rows):
     assert isinstance(bugs(rows.reset_index(drop=True)), list)
+
+
+@pytest.mark.parametrize("bug", ["encoding", "nulls", "stale", "truncated"])
+def test_text_of_the_data_is_cut_and_without_control_characters_in_what_is_said(bug):
+    tail = "\x1b[31m\n" + "x" * 20_000
+    then = shop(0, 8_000)[[*NUMERIC, *TEXTS]].replace({"country": {"France": "France" + tail}})
+    rows = shop(60).replace({"country": {"France": "France" + tail}})
+    if bug == "encoding":
+        rows["country"] = rows["country"].str.upper()
+    elif bug == "nulls":
+        rows["country"] = np.where(some(rows, 0.4), "unknown".center(20_000), rows["country"])
+    elif bug == "stale":
+        rows.loc[1_000:, "country"] = "France" + tail
+    else:
+        rows = rows[~rows["country"].str.startswith("France")].reset_index(drop=True)
+    window = Case("w", Sample(rows, len(rows), 0), Reference(then, np.array([]), np.array([])), SIGNATURE)
+    said = [each.said for each in find_bugs(window, VERDICT, Columns.of(window)) if each.bug == bug]
+    assert said
+    assert all(len(each) < 1_000 and each.isprintable() for each in said)
+
+
+def test_a_value_is_shown_short_and_an_invisible_mark_in_it_is_seen():
+    assert shown("Paris") == "'Paris'"
+    assert shown("Par\u200bis\n") == "'Par\\u200bis\\n'"
+    assert shown(np.float64(999)) == "999"
+    assert len(shown("\x00" * 20_000)) < 50
+    assert len(shown("x" * 20_000)) < 50
+
+
+def test_swapped_columns_are_found_among_more_that_moved_than_are_looked_at():
+    rng = np.random.default_rng(0)
+    names = [f"n{i}" for i in range(60)]
+
+    def wide(rows: int) -> pd.DataFrame:
+        return pd.DataFrame({name: rng.normal(place * 3, 1, rows) for place, name in enumerate(names)})
+
+    rows = wide(1_000)
+    rows[names[2:]] += 0.3
+    rows["n0"], rows["n1"] = rows["n1"].copy(), rows["n0"].copy()
+    signature = SIGNATURE.model_copy(update={"features": tuple(Feature(name=n, type="numeric") for n in names)})
+    window = Case("w", Sample(rows, len(rows), 0), Reference(wide(4_000), np.array([]), np.array([])), signature)
+    assert [each.columns for each in find_swaps(Columns.of(window))] == [("n0", "n1")]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from observability.monitors.triage.columns import Columns, TextColumn
 from observability.monitors.triage.fitting import fit
-from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.hypotheses import Hypothesis, shown
 
 Undo = Callable[[str], str]
 
@@ -112,6 +112,6 @@ def _told(column: TextColumn, said: str, known: dict[str, str], mapped: float, u
     example = next(iter(known.items()))
     told = (
         f"{unseen.sum() / len(column.now):.0%} of the rows hold a {column.name} that the reference does not; "
-        f"{mapped:.0%} of these are known ones written {said}, such as {example[0]!r} for {example[1]!r}"
+        f"{mapped:.0%} of these are known ones written {said}, such as {shown(example[0])} for {shown(example[1])}"
     )
     return Hypothesis("encoding", (column.name,), mapped, gain, told, {"mapped": mapped, "categories": len(known)})

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from observability.monitors.verdicts import Bug
+
+#: characters of a value of the data that are told
+SHOWN: Final = 40
 
 
 @dataclass(frozen=True)
@@ -22,3 +26,18 @@ class Hypothesis:
     #: one sentence with the numbers
     said: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def shown(value: object, longest: int = SHOWN) -> str:
+    """A value of the data as it may stand in a sentence: cut, and control characters and invisible ones as escapes.
+
+    Escapes rather than nothing: an invisible mark may be the very thing that is told of.
+
+    >>> shown("Paris"), shown(999.0), shown("a\\x00b"), shown("abcdef", 3)
+    ("'Paris'", '999', "'a\\\\x00b'", "'abc…'")
+    """
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    escaped = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[: longest + 1])
+    return f"'{escaped}'" if len(text) <= longest and len(escaped) <= longest else f"'{escaped[:longest]}…'"

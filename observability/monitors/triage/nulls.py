@@ -10,7 +10,7 @@ import pandas as pd
 
 from observability.monitors.triage.columns import Column, Columns, Numbers, NumericColumn, TextColumn
 from observability.monitors.triage.fitting import Fit, fit, is_apart
-from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.hypotheses import Hypothesis, shown
 
 #: numbers that programs write where they have none
 STAND_INS: Final = frozenset({0.0, -1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
@@ -39,7 +39,7 @@ def find_nulls(columns: Columns) -> Iterator[Hypothesis]:
         for value, now, then in grown(column):
             if _stands_in(column, value, then):
                 found = fit(column, of_value(column, value), columns.spread(column.name))
-                said = f"{now:.0%} of {column.name} is {value!r}, as if for missing, {then:.0%} in the reference"
+                said = f"{now:.0%} of {column.name} is {shown(value)}, as if for missing, {then:.0%} in the reference"
                 yield from _told(column, found, said, {"share": now, "reference": then})
 
 

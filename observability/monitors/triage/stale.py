@@ -12,7 +12,7 @@ import pandas as pd
 from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Column, Columns, NumericColumn
 from observability.monitors.triage.fitting import beyond, fit, is_apart
-from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.hypotheses import Hypothesis, shown
 from observability.monitors.triage.nulls import LEAST_BINS, LEAST_GROWTH, bins_beside, grown, of_value
 
 _LEAST_EXPLAINED: Final = 0.6
@@ -72,7 +72,7 @@ def _frozen(column: Column, columns: Columns, order: npt.NDArray[np.int64] | Non
         if found.explained < _LEAST_EXPLAINED:
             continue
         rows = f", {frozen_run:,} rows in turn" if frozen_run else ""
-        said = f"{now:.0%} of {column.name} is {candidate!r}{rows}, {then:.0%} in the reference: it is frozen"
+        said = f"{now:.0%} of {column.name} is {shown(candidate)}{rows}, {then:.0%} in the reference: it is frozen"
         yield Hypothesis("stale", (column.name,), found.explained, found.gain, said, {"share": now, "run": frozen_run})
 
 

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
 from observability.monitors.triage.columns import Column, Columns, Numbers, NumericColumn, TextColumn
-from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.fitting import Fit, beyond, fit, is_apart
 from observability.monitors.triage.hypotheses import Hypothesis
 
 _LEAST_EXPLAINED: Final = 0.7
 #: of each of the two, and of their difference
 _LEAST_OF_EACH: Final = 0.3
 _LEAST_SHARE: Final = 0.04
+#: columns of a type that are looked at, those that moved most: pairs are many, and two that stand in each other's place
+#: are far from where they were
+_MOST: Final = 40
+
+_Kind = TypeVar("_Kind", NumericColumn, TextColumn)
 
 
 def find_swaps(columns: Columns) -> Iterator[Hypothesis]:
     """Every pair of one type of which each column has moved to where the other was."""
-    moved = {name for name, column in columns.each.items() if is_apart(column, columns.spread(name))}
-    for one, other in combinations(columns.numeric, 2):
+    for one, other in combinations(_moved(columns, columns.numeric), 2):
+        fits = _fits(columns, one, one.shares(other.then), other, other.shares(one.then))
+        if not _explain_each(fits):  # the difference takes bins of its own, which is dear
+            continue
         difference = NumericColumn("difference", one.now - other.now, one.then - other.then)
         spread = max(columns.spread(one.name), columns.spread(other.name))
-        if {one.name, other.name} <= moved and is_apart(difference, spread):
-            fits = [*_fits(columns, one, one.shares(other.then), other, other.shares(one.then))]
+        if is_apart(difference, spread):
             yield from _told(one, other, [*fits, fit(difference, difference.shares(-difference.then), spread)])
-    for left, right in combinations(columns.categorical, 2):
-        if {left.name, right.name} <= moved:
-            yield from _told(left, right, _fits(columns, left, left.shares(right.then), right, right.shares(left.then)))
+    for left, right in combinations(_moved(columns, columns.categorical), 2):
+        yield from _told(left, right, _fits(columns, left, left.shares(right.then), right, right.shares(left.then)))
+
+
+def _moved(columns: Columns, candidates: Sequence[_Kind]) -> list[_Kind]:
+    """Those that chance has not moved, the most moved of them where they are many; in the order of the columns."""
+    apart = [each for each in candidates if is_apart(each, columns.spread(each.name))]
+    most = sorted(apart, key=lambda each: -beyond(each, columns.spread(each.name)))[:_MOST]
+    chosen = {each.name for each in most}
+    return [each for each in apart if each.name in chosen]
+
+
+def _explain_each(fits: Sequence[Fit]) -> bool:
+    return min(each.explained for each in fits) >= _LEAST_OF_EACH
 
 
 def _fits(
@@ -46,7 +63,7 @@ def _told(one: Column, other: Column, fits: list[Fit]) -> Iterator[Hypothesis]:
     before, after = sum(each.before for each in fits), sum(each.after for each in fits)
     share = float(np.median([each.share for each in fits]))
     explained = 1 - after / before if before > 0 else 0.0
-    if explained < _LEAST_EXPLAINED or share < _LEAST_SHARE or min(each.explained for each in fits) < _LEAST_OF_EACH:
+    if explained < _LEAST_EXPLAINED or share < _LEAST_SHARE or not _explain_each(fits):
         return
     said = (
         f"{one.name} looks as {other.name} did, and {other.name} as {one.name} did, in {share:.0%} of the rows: "

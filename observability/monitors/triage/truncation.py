@@ -12,7 +12,7 @@ from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Columns, NumericColumn, TextColumn
 from observability.monitors.triage.fitting import Fit, fit, tolerance
 from observability.monitors.triage.grids import Grid
-from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.hypotheses import Hypothesis, shown
 
 #: of the reference's rows, those that are gone
 _LEAST_GONE: Final = 0.04
@@ -55,7 +55,7 @@ def _categories(column: TextColumn) -> tuple[npt.NDArray[np.bool_], str]:
     expected = then / max(len(column.then), 1) * len(column.now)
     lost = expected[(expected >= _EXPECTED) & (now.reindex(then.index, fill_value=0) == 0)]
     names = [str(name) for name in lost.index if name != ""]
-    told = ", ".join(repr(name) for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    told = ", ".join(map(shown, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return np.isin(column.then, names), told
 
 
