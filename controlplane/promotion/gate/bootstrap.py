@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from controlplane.promotion.gate.metrics import METRICS, Floats
+from controlplane.promotion.gate.metrics import METRICS
+from observability.monitors.errors.weighted import Floats
 from pipeline.contract.promotionspec import Gate
 from pipeline.contract.rulespec import HIGHER_IS_BETTER, GateMetric
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,15 +27,15 @@ _CATEGORIES: Final = 60
 _ROWS: Final = 20_000
 
 
-class _Binned:
+class _Binned(ABC):
     """What both kinds of columns tell of their bins."""
 
     now: Values
     then: Values
 
+    @abstractmethod
     def shares(self, values: Values) -> Numbers:
         """Of these values, in the column's bins."""
-        raise NotImplementedError
 
     @cached_property
     def shares_now(self) -> Numbers:

@@ -27,8 +27,10 @@ def find_schema_trouble(case: Case) -> Iterator[Hypothesis]:
 
 def mistyped(case: Case, name: str, *, numeric: bool) -> tuple[float, float]:
     """Of the values present, the share of another type: in the window and in the reference."""
-    sides = (case.sample.frame, case.reference.features)
-    return tuple(_share(side[name], numeric) if name in side else 0.0 for side in sides)  # type: ignore[return-value]
+    now, then = (
+        _share(side[name], numeric) if name in side else 0.0 for side in (case.sample.frame, case.reference.features)
+    )
+    return now, then
 
 
 def _share(column: pd.Series, numeric: bool) -> float:
