@@ -89,8 +89,8 @@ class Ticker:
         count_quality(sample.frame, SIGNATURE)
         past = self._reference
         error_metrics(past.labels, past.scores, (past.scores > case.threshold).astype(float))
-        columns = (sample.frame[name].to_numpy(float) for name in ("label", "score", "prediction"))
-        return error_metrics(*columns)
+        known = sample.frame[sample.frame["label"].notna()]
+        return error_metrics(*(known[name].to_numpy(float) for name in ("label", "score", "prediction")))
 
 
 def peak_memory() -> int:
