@@ -12,6 +12,7 @@ ControlPlaneError
 │   │   ├── Frozen             a person holds the model's rollouts
 │   │   ├── NameTaken          a token of this name lets somebody in
 │   │   ├── KeyReused          another request came under this Idempotency-Key
+│   │   ├── NotReportable      a window cannot be compared any more, or never could
 │   │   ├── KeyBusy            the same request is being worked on
 │   │   └── AnswerLost         the request was carried out, but its answer is not known
 │   ├── Changed                If-Match: the thing is not as the caller saw it
@@ -29,6 +30,8 @@ ControlPlaneError
 ├── SchemaBehind               the database's schema is not this release's
 ├── Busy                       the database could not take it now; nothing was changed
 ├── TrialsBusy                 others try rules now
+├── ReportsBusy                another report is being written
+├── ReportFailed               the process that writes a report ended without one
 ├── NotTaken                   the spool could not take events: post them again
 ├── NotDelivered               a channel did not take a notification; it is tried again
 ├── NotDeciding                the API answers, but nothing is decided
@@ -116,6 +119,12 @@ class NameTaken(Conflict):
     """A token of this name lets somebody in: revoke it, or choose another name."""
 
     code = "name_taken"
+
+
+class NotReportable(Conflict):
+    """There is nothing that a report of this window could show."""
+
+    code = "not_reportable"
 
 
 class KeyReused(Conflict):
@@ -234,6 +243,19 @@ class TrialsBusy(ControlPlaneError):
 
     code = "trials_busy"
     status = 503
+
+
+class ReportsBusy(ControlPlaneError):
+    """Another report is being written, which takes the processor for itself: ask again soon."""
+
+    code = "reports_busy"
+    status = 503
+
+
+class ReportFailed(ControlPlaneError):
+    """The report could not be written: see the log of the control plane."""
+
+    code = "report_failed"
 
 
 class NotTaken(ControlPlaneError):

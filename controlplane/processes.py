@@ -43,6 +43,7 @@ from controlplane.notifying.assembly import open_channels
 from controlplane.notifying.channels import Channel
 from controlplane.notifying.deliverer import Deliverer
 from controlplane.replayclock import clock_for
+from controlplane.reports import ReportProcess
 from controlplane.settings import Settings
 from controlplane.store import Store, open_engine
 from controlplane.store.measures import Measures
@@ -100,6 +101,7 @@ def _serve(settings: Settings, hook_key: bytes, store: Store, clock: Clock, regi
         runbook_url=settings.runbook_url,
         hook_key=hook_key,
         lines=lines,
+        reports=ReportProcess(settings.database, settings.folders),
     )
     app = create_app(parts, admin_pages(), _ticking(runs, ticker, *deliveries))
     try:

@@ -37,6 +37,7 @@ def api_of(
         Authenticator(world.store),
         hook_key=hook_key,
         lines=world.lines,
+        reports=lambda model, window: f"<html>{model} {window}</html>".encode(),
     )
     return TestClient(create_app(parts, mounts), headers={"Authorization": f"Bearer {token}"}, **client)
 

@@ -56,12 +56,12 @@ class Elsewhere(World):
         super().__init__(folder, spec([dict(each) for each in rules], **({"entry": None} | changes)))
         self.logs, self.api = ParquetLogStore(folder / "logs"), self.client("apply")
 
-    def client(self, scope: str) -> TestClient:
+    def client(self, scope: str, **changes: Any) -> TestClient:
         token = new_token()
         self.store.add_token(new_token(), digest_of_token(token), [scope])
         self.posted = MemoryLines()
         parts = Parts(
-            self.store, self.blobs, ReplayClock(self.store), Authenticator(self.store), lines=self.posted
+            self.store, self.blobs, ReplayClock(self.store), Authenticator(self.store), lines=self.posted, **changes
         )  # fmt: skip
         return TestClient(create_app(parts), headers={"Authorization": f"Bearer {token}"})
 

@@ -20,6 +20,7 @@ from controlplane.api import (
     holds,
     hooks,
     models,
+    reports,
     rules,
     runs,
     versions,
@@ -32,8 +33,8 @@ from controlplane.api.waiting import Waiters, ending_at_signals
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS = (
-    basics.router, models.router, history.router, runs.router, versions.router, events.router, holds.router,
-    hooks.router, rules.router,
+    basics.router, models.router, history.router, reports.router, runs.router, versions.router, events.router,
+    holds.router, hooks.router, rules.router,
     alerts.router, fleet.router, access.router, audit.router,
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from controlplane.views import DecisionView, FiringView, RolloutView, RunView, V
 router = APIRouter(prefix="/api/v1/models/{ns}/{slug}")
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
+WindowId = Annotated[str, Path(pattern=r"^[^\x00]{1,200}$")]
 
 
 @router.get("/versions", tags=["versions"])
@@ -68,9 +69,7 @@ def windows(
 
 
 @router.get("/windows/{window_id}", tags=["history"])
-def window(
-    parts: TheParts, model_id: KnownModel, window_id: Annotated[str, Path(pattern=r"^[^\x00]{1,200}$")]
-) -> WindowView:
+def window(parts: TheParts, model_id: KnownModel, window_id: WindowId) -> WindowView:
     """One window."""
     return WindowView(**parts.store.one("windows", model_id, id=window_id))
 

@@ -35,6 +35,8 @@ class Parts:
     hook_key: bytes = field(default=b"", repr=False, kw_only=True)
     #: where posted events are put; without it none are taken
     lines: DurableLines | None = field(default=None, repr=False, kw_only=True)
+    #: writes Evidently's report of a model's window; without it there are none
+    reports: Callable[[str, str], bytes] | None = field(default=None, repr=False, kw_only=True)
     #: whose X-Forwarded-For is believed
     trusted_proxies: tuple[Network, ...] = ()
     #: browsers come by https, though it ends in front of us

@@ -87,9 +87,15 @@ def windows(
     version: Annotated[int | None, typer.Option(help="of this version only")] = None,
     since: Since = None, until: Until = None,
     window_id: Annotated[str | None, typer.Option("--id", help="only this one, with everything about it")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="with --id: write Evidently's report of it to this HTML file")
+    ] = None,
     home: Home = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A model's windows with what the monitor said, newest first."""
+    if report is not None:
+        _keep_report(model, window_id, report, home, as_json)
+        return
     if window_id is None:
         wanted = {"monitor": monitor, "segment": segment, "version": version}
         _list("windows", model, limit, home, as_json, since=since, until=until, **wanted)
@@ -97,6 +103,15 @@ def windows(
     with client_of(home) as client:
         window = plain(client.window(model, window_id))
     say(as_json, window, lambda: show_one(Console(), window))
+
+
+def _keep_report(model: str, window_id: str | None, file: Path, home: Path | None, as_json: bool) -> None:
+    if window_id is None:
+        raise typer.BadParameter("name the window with --id", param_hint="--report")
+    with client_of(home) as client:
+        written = file.write_bytes(client.report(model, window_id))
+    said = {"window": window_id, "file": str(file), "bytes": written}
+    say(as_json, said, f"{file.name}: Evidently's report of a window, {written:,} bytes")
 
 
 def decisions(

@@ -87,6 +87,10 @@ class Reads(Connection):
         """One window."""
         return self.get(f"{MODELS}/{model}/windows/{window_id}", WindowView)
 
+    def report(self, model: str, window_id: str) -> bytes:
+        """Evidently's report of a window, as an HTML file. It takes some ten seconds, two minutes at most."""
+        return self._send("GET", f"{MODELS}/{model}/windows/{window_id}/report", longer=120.0).content
+
     def decisions(
         self, model: str, limit: int | None = None, rule: str | None = None, outcome: str | None = None,
         reason: str | None = None, version: int | None = None, since: Instant = None, until: Instant = None,

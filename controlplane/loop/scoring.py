@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -13,7 +13,7 @@ from bundle.manifest import REFERENCE, Manifest
 from controlplane.errors import BrokenEvidence
 from controlplane.loop.cutting import beginning_of
 from controlplane.loop.references import reference_of
-from controlplane.loop.watch import Standard, Watch
+from controlplane.loop.watch import Sources, Standard, Watch
 from controlplane.tables import Json, Version
 from observability.monitors.case import PAST, Case
 from observability.monitors.reference import Reference, ReferenceUnreadable
@@ -27,9 +27,9 @@ REFERENCES_KEPT: Final = 8
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def sample_of(watch: Watch, monitor: Monitor, window: Window) -> Sample:
+def sample_of(sources: Sources, monitor: Monitor, window: Window) -> Sample:
     """The predictions of a window that are looked at, with their labels of now."""
-    return watch.logs.sample(_span(window), _size(monitor, window), monitor.texts)
+    return sources.logs.sample(_span(window), _size(monitor, window), monitor.texts)
 
 
 def score(
@@ -44,36 +44,49 @@ def score(
     settled: bool,
 ) -> Json:
     """Everything that is said of a window, of which this is the sample; `as_of` is how far events had come."""
-    standard = _standard(watch, version.manifest)
+    case, compared = case_of(watch, spec, monitor, version, window, sample, as_of, settled=settled)
+    verdict = watch.score(case)
+    confidence = monitor.settings.errors.confidence
+    told = {"volume": case.volume, "reference": compared, "confidence": confidence}
+    return exactly(stored(verdict, settled=settled), case.volume) | told
+
+
+def case_of(
+    sources: Sources,
+    spec: ModelSpec,
+    monitor: Monitor,
+    version: Version,
+    window: Window,
+    sample: Sample,
+    as_of: datetime | None,
+    *,
+    settled: bool,
+) -> tuple[Case, Json]:
+    """What a window is judged from, and what a verdict tells of its reference. Raises BrokenEvidence."""
+    standard = _standard(sources, version.manifest)
     signature = standard.manifest.signature
-    begins = beginning_of(watch.logs, window)
+    begins = beginning_of(sources.logs, window)
     reference, compared = reference_of(
-        watch.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window), monitor.texts
+        sources.logs, monitor.reference, standard.reference, window, begins, _size(monitor, window), monitor.texts
     )
     length = window.until.event_time - begins.event_time
-    reference = reference.beside(len(sample.frame), length)
-    exact = watch.logs.rollup(_span(window))
+    exact = sources.logs.rollup(_span(window))
     never = set(signature.feature_names) - set(sample.frame.columns)
-    volume = volume_of(exact, signature.feature_names, length, never)
-    verdict = watch.score(
-        Case(
-            window=window.id,
-            sample=sample,
-            reference=reference,
-            signature=signature,
-            settings=monitor.settings,
-            level=spec.level_of(monitor, length, whole=window.part is None),
-            threshold=standard.manifest.threshold,
-            settled=settled,
-            as_of=as_of,
-            horizon=spec.label.horizon,
-            volume=volume,
-            past=tuple(watch.store.verdicts_before(window, PAST)),
-        )
+    case = Case(
+        window=window.id,
+        sample=sample,
+        reference=reference.beside(len(sample.frame), length),
+        signature=signature,
+        settings=monitor.settings,
+        level=spec.level_of(monitor, length, whole=window.part is None),
+        threshold=standard.manifest.threshold,
+        settled=settled,
+        as_of=as_of,
+        horizon=spec.label.horizon,
+        volume=volume_of(exact, signature.feature_names, length, never),
+        past=tuple(sources.store.verdicts_before(window, PAST)),
     )
-    confidence = monitor.settings.errors.confidence
-    told = {"volume": volume, "reference": compared, "confidence": confidence}
-    return exactly(stored(verdict, settled=settled), volume) | told
+    return case, compared
 
 
 def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta, never: Collection[str] = ()) -> Json:
@@ -92,7 +105,7 @@ def volume_of(exact: Rollup, features: tuple[str, ...], length: timedelta, never
     }
 
 
-def exactly(told: Json, volume: Json) -> Json:
+def exactly(told: Json, volume: Mapping[str, Any]) -> Json:
     """The verdict with the exact missing shares in the place of the sample's."""
     missing = volume["missing_share"]
     features = {
@@ -164,13 +177,13 @@ def read_standard(blobs: BlobStore, digest: str) -> Standard:
         raise BrokenEvidence(f"the reference of version {digest} cannot be read: {error}") from error
 
 
-def _standard(watch: Watch, digest: str) -> Standard:
-    known = watch.standards.get(digest)
+def _standard(sources: Sources, digest: str) -> Standard:
+    known = sources.standards.get(digest)
     if known is None:
-        known = read_standard(watch.blobs, digest)
-        while len(watch.standards) >= REFERENCES_KEPT:
-            watch.standards.pop(next(iter(watch.standards)))
-        watch.standards[digest] = known
+        known = read_standard(sources.blobs, digest)
+        while len(sources.standards) >= REFERENCES_KEPT:
+            sources.standards.pop(next(iter(sources.standards)))
+        sources.standards[digest] = known
     return known
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from controlplane.loop import scoring
 from controlplane.loop.watch import Watch
 from controlplane.tables import ScoredWindow
-from observability.monitors.errors.pastlooks import first_look
+from observability.monitors.stored import first_look
 from observability.ports import Sample
 from observability.windows import Cursor, Segment, Window
 from pipeline.contract.spec import ModelSpec, Monitor
@@ -53,7 +53,7 @@ def is_worth_scoring(labelled: int, scored: int, min_labels: int) -> bool:
 
 def _settle(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetime, now: datetime) -> None:
     """Add the errors of a window whose labels are due; where too few have come, at the latest after another horizon."""
-    monitor = _monitor(spec, row)
+    monitor = monitor_of(spec, row)
     if monitor is None:
         watch.store.rescore_window(row.id, row.labelled, row.verdict, True, now, row.late_rows)
         return
@@ -68,7 +68,7 @@ def _settle(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetim
 
 def _count_again(watch: Watch, spec: ModelSpec, row: ScoredWindow, watermark: datetime, now: datetime) -> None:
     """Count the labels of a settled window, and score it again where that may change what was said."""
-    monitor = _monitor(spec, row)
+    monitor = monitor_of(spec, row)
     if monitor is None:
         watch.store.count_late(row.id, row.labelled, row.late_rows, None)
         return
@@ -105,7 +105,7 @@ def window_of(row: ScoredWindow) -> Window:
     )  # fmt: skip
 
 
-def _monitor(spec: ModelSpec, row: ScoredWindow) -> Monitor | None:
+def monitor_of(spec: ModelSpec, row: ScoredWindow) -> Monitor | None:
     """The monitor of a window; None where it, or the segment, is declared no more."""
     monitor = next((each for each in spec.monitors if each.name == row.monitor), None)
     if monitor is None or (row.segment and Segment.named(row.segment) not in monitor.samples):

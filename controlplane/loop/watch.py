@@ -30,14 +30,20 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What a pass works with."""
+class Sources:
+    """Where everything that a window is judged from is read."""
 
     store: Store
     logs: LogStore
     blobs: BlobStore
+    standards: dict[str, Standard] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Watch(Sources):
+    """What a pass works with."""
+
     clock: Clock
     score: Scorer
     #: also in a replay that of the machine: what lies ahead of it has not happened
     machine: Clock = field(default_factory=SystemClock)
-    standards: dict[str, Standard] = field(default_factory=dict)

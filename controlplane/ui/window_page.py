@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from controlplane.loop.reporting import was_compared
 from controlplane.tables import Version
 from controlplane.ui import words
 from controlplane.ui.queries import Reader
@@ -29,6 +30,7 @@ def window_page(reader: Reader, model_id: str, window_id: str) -> dict[str, Any]
         "metric": watched_metric(spec, row.monitor, row.segment),
         "errors": error_rows(window, reader.version_or_none(model_id, row.version)),
         "features": sorted(window.verdict.features, key=lambda feature: -(feature.severity or 0.0)),
+        "reportable": was_compared(row.verdict),
         "types": {feature.name: feature.type for feature in spec.features},
         "decisions": reader.decided_on(row),
     }

@@ -34,7 +34,7 @@ from observability.monitors.case import Case
 from observability.monitors.drift.columns import Compared, combine, compare_categories, compare_numbers
 from observability.monitors.pooling import column, numbers
 from observability.monitors.settings import DriftSettings
-from observability.monitors.verdicts import FeatureDrift, WindowVerdict
+from observability.monitors.verdicts import DriftVerdict, FeatureDrift
 
 NUMERIC: Final = "driftgate_numeric"
 CATEGORICAL: Final = "driftgate_categorical"
@@ -65,14 +65,14 @@ class _Compared:
     verdict: FeatureDrift
 
 
-def report(case: Case, verdict: WindowVerdict) -> bytes:
+def report(case: Case, drift: DriftVerdict) -> bytes:
     """Evidently's report of a window beside its reference, as one HTML file that loads nothing: what drifted is our
     verdict, the drift score our corrected p-value, and its threshold the window's level.
 
     Of columns without a verdict, and of those beyond the first 100 (drifted ones come first), there is nothing in it.
     Raises NothingToReport where that leaves none.
     """
-    compared = _compared(case, verdict)
+    compared = _compared(case, drift)
     if not compared:
         raise NothingToReport("no column of the window has a verdict: there are too few rows, or the reference has")
     with _telling({each.feature.name: each.verdict for each in compared}):
@@ -82,15 +82,15 @@ def report(case: Case, verdict: WindowVerdict) -> bytes:
     return html.encode()
 
 
-def _compared(case: Case, verdict: WindowVerdict) -> list[_Compared]:
-    verdicts = {each.feature: each for each in verdict.drift.features}
+def _compared(case: Case, drift: DriftVerdict) -> list[_Compared]:
+    verdicts = {each.feature: each for each in drift.features}
     now, then = case.sample.frame, case.reference.features
     found = []
     for feature in case.signature.features:
         told = verdicts.get(feature.name)
         if told is not None and told.score is not None and told.drifted is not None:
             found.append(_made(feature, column(now, feature.name), column(then, feature.name), told))
-    score = verdict.drift.prediction
+    score = drift.prediction
     if score.score is not None and score.drifted is not None:
         found.append(_made(_SCORE, column(now, "score"), pd.Series(case.reference.usual_scores), score))
     known = [each for each in found if each.now.notna().any() and each.then.notna().any()]

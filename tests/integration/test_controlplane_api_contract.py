@@ -97,10 +97,11 @@ def lines(world, folder) -> Iterator[str]:
     version = world.to_production()
     firing = alert()
     add(world, firing)
-    world.window(version.number, 1)
+    world.window(version.number, 1, features={"followers": {"score": 0.5, "drifted": False}})
     window = world.store.windows(MODEL)[0].id
     yield from ("status", f"status {MODEL}", f"versions {MODEL}", f"windows {MODEL}", f"decisions {MODEL}")
     yield from (f"versions {MODEL} --number 1", f"windows {MODEL} --id {window}", f"firings {MODEL} --rule manual")
+    yield f"windows {MODEL} --id {window} --report {folder.parent / 'report.html'}"
     yield from (f"runs {MODEL} --state succeeded", f"runs {MODEL} --key {version.run_key}", f"rollouts {MODEL}")
     yield f"apply {recipe_folder(folder)} --reason why"
     yield f"rules try {folder} drifted --since 1969-12-01T00:00:00Z"

@@ -20,7 +20,7 @@ from observability.monitors.drift.family import decided
 from observability.monitors.drift.features import judge_features
 from observability.monitors.evidently_report import CATEGORICAL, COLUMNS, NUMERIC, NothingToReport, harmless, report
 from observability.monitors.reference import Reference
-from observability.monitors.verdicts import ErrorMetrics, ErrorVerdict, QualityVerdict, WindowVerdict
+from observability.monitors.verdicts import DriftVerdict
 from observability.ports import Sample
 
 HOSTILE = (
@@ -63,16 +63,9 @@ def case(rows: int = 600, shift: float = 1.0, more: int = 0) -> Case:
     )
 
 
-def judged(case: Case) -> WindowVerdict:
+def judged(case: Case) -> DriftVerdict:
     features, prediction = judge_features(case)
-    return WindowVerdict(
-        rows=case.sample.rows,
-        sampled=len(case.sample.frame),
-        labelled=0,
-        drift=decided(features, prediction, None, (), case.settings.drift, case.level),
-        quality=QualityVerdict(missing_share={}, unseen_share={}, out_of_range_share={}),
-        errors=ErrorVerdict(labelled=0, metrics=ErrorMetrics(), reference=ErrorMetrics()),
-    )
+    return decided(features, prediction, None, (), case.settings.drift, case.level)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +80,8 @@ def told(written: str) -> dict[str, tuple[str, float]]:
 
 
 def test_it_says_of_each_column_what_we_said_with_our_score(written):
-    scores = {each.feature: each.score for each in judged(case()).drift.features}
-    assert judged(case()).drift.drifted == ("moved",)
+    scores = {each.feature: each.score for each in judged(case()).features}
+    assert judged(case()).drifted == ("moved",)
     assert {name: verdict for name, (verdict, _) in told(written).items()} == {
         "moved": "Detected", "still": "Not Detected", "score": "Not Detected", "place": "Not Detected",
     }  # fmt: skip
@@ -102,8 +95,8 @@ def test_a_difference_below_the_margin_is_no_drift_however_sure_it_is():
     made = case(rows=4_000, shift=0.2)
     strict = made.settings.drift.model_copy(update={"margin": 0.5})
     features, prediction = judge_features(made)
-    verdict = judged(made).model_copy(update={"drift": decided(features, prediction, None, (), strict, made.level)})
-    said, score = told(report(made, verdict).decode())["moved"]
+    drift = decided(features, prediction, None, (), strict, made.level)
+    said, score = told(report(made, drift).decode())["moved"]
     assert said == "Not Detected" and score < made.level
 
 
@@ -135,7 +128,7 @@ def test_drifted_columns_come_first_and_no_report_has_more_columns_than_it_may(m
 
 def test_a_window_of_which_nothing_is_known_says_so():
     bare = case(rows=20)
-    assert judged(bare).drift.drifted_share is None
+    assert judged(bare).drifted_share is None
     with pytest.raises(NothingToReport, match="no column of the window has a verdict"):
         report(bare, judged(bare))
 

@@ -70,6 +70,13 @@ def test_a_windows_page_says_what_it_was_compared_with_what_is_exact_and_what_ca
     assert "2020-12-25 00:00 to 2020-12-25 01:00 (UTC): 4 321 predictions" in page
     assert "3 predictions, 5 labels" in page and "p99 80" in page
     assert windows_on(page) == {second.id}, "beside it are windows of the same segment"
+    assert "/report" not in page, "nothing of it was compared"
+
+
+def test_a_window_that_was_compared_leads_to_evidentlys_report_of_it(world, client):
+    compared = {"method": "ks", "score": 0.2, "threshold": 0.05, "drifted": False, "missing_share": 0.0}
+    row = world.window(1, 0, features={"followers": compared | {"reference_missing_share": 0.0}})
+    assert f'href="/api/v1{PAGE}/windows/{row.id}/report"' in client.get(f"{PAGE}/windows/{row.id}").text
 
 
 def test_what_could_not_be_compared_is_not_called_steady(world, client):

@@ -13,9 +13,9 @@ import pytest
 from bundle.signature import Feature, RawField, Signature
 from observability.monitors.case import Case, PastVerdict
 from observability.monitors.errors.delays import shares_by_age
-from observability.monitors.errors.pastlooks import FIRST, SEEN, first_look
 from observability.monitors.errors.verdict import judge_errors
 from observability.monitors.reference import Reference
+from observability.monitors.stored import FIRST, SEEN, first_look
 from observability.monitors.verdicts import ErrorVerdict
 from observability.ports import Sample
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from pydantic import ValidationError
@@ -22,11 +22,9 @@ from observability.monitors.errors.arrivals import (
 )
 from observability.monitors.errors.metrics import answers_of, judged
 from observability.monitors.errors.weighted import Floats
+from observability.monitors.stored import FIRST, SEEN
 from observability.monitors.verdicts import LabelsSeen
 
-#: where a stored verdict says which labels its window has, and which it had at the first look
-SEEN: Final = "labels_seen"
-FIRST: Final = "labels_first"
 #: settled windows, and of a class labels in them, that shares are learned from
 LEAST_WINDOWS: Final = 5
 LEAST_PAST_LABELS: Final = 30
@@ -46,12 +44,6 @@ class Looks:
     first: Floats
     last: Floats
     sampled: Floats
-
-
-def first_look(before: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What must be kept of a window's stored verdict when a later one replaces it: the labels of the first look."""
-    kept = before.get(FIRST) or before.get(SEEN)
-    return kept if isinstance(kept, Mapping) else None
 
 
 def arrivals_by_past(case: Case) -> Arrival | CannotTell:
