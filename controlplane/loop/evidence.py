@@ -20,6 +20,7 @@ from controlplane.store import Store
 from controlplane.store.levels import SPARE, Look, Said, SaidLast, Track, WindowRow, question_of, track_of
 from controlplane.store.questions import AT_ONCE
 from controlplane.tables import Json, ScoredWindow
+from observability.monitors.stored import bug_of
 from pipeline.contract.rulespec import Budget, Rule, ScheduleRule, WorthRule
 
 #: what a version that is on its way is going through, in words
@@ -204,9 +205,8 @@ def _rising(stream: Json | None) -> Rising | None:
 
 def broken(diagnosis: Json | None) -> str | None:
     """What looks broken in the data, in words; None where nothing does."""
-    if not diagnosis or diagnosis.get("cause") != "bug":
-        return None
-    return str(diagnosis.get("explanation") or "a bug in the pipeline")
+    found = bug_of(diagnosis)
+    return found.explanation if found is not None else None
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

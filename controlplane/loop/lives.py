@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from controlplane.rules.worth import Life, Trial, WindowLoss
 from controlplane.tables import Json
+from observability.monitors.stored import bug_of
 
 
 class PastRow(Protocol):
@@ -67,7 +68,7 @@ def _costs_one(row: PastRow) -> bool:
 
 
 def _loss(row: PastRow, in_errors: bool) -> WindowLoss:
-    if (row.diagnosis or {}).get("cause") == "bug":  # what a bug costs no retraining brings back
+    if bug_of(row.diagnosis) is not None:  # what a bug costs no retraining brings back
         return WindowLoss(row.id, row.rows)
     metrics, estimate, confidence = row.error or {}, row.estimate or {}, row.confidence or 0.95
     return WindowLoss(

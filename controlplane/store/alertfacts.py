@@ -38,6 +38,7 @@ from controlplane.tables import (
     Version,
 )
 from controlplane.tables.columns import EPOCH
+from observability.monitors.stored import bug_of
 
 #: the newest window may not be decided on yet: then the one before it speaks
 WINDOWS: Final = 3
@@ -105,10 +106,8 @@ def _broken_data(session: Session, model: str, version: int, since: datetime | N
         ScoredWindow.cut_at >= (since or EPOCH),
     )  # fmt: skip
     newest = (col(ScoredWindow.until_time).desc(), col(ScoredWindow.until_id).desc())
-    found = session.exec(query.order_by(*newest).limit(1)).first()
-    if not isinstance(found, dict) or found.get("cause") != "bug":
-        return None
-    return BrokenData(str(found["bug"]), tuple(found["columns"]), str(found["explanation"]))
+    found = bug_of(session.exec(query.order_by(*newest).limit(1)).first())
+    return BrokenData(found.bug or "of a kind unknown", found.columns, found.explanation) if found is not None else None
 
 
 def _newest_windows(
