@@ -22,8 +22,9 @@ from controlplane.tables import DecisionRecord, Json, ScoredWindow
 from controlplane.trials import OF_LABELS, SECONDS, Cost, Fired, cost_of, fired_in_truth, would_fire
 from controlplane.whatif import changed_spec
 from observability.monitors.drift.rejudging import can_be_rejudged, rejudged
+from pipeline.contract.monitorspec import Monitor
 from pipeline.contract.rulespec import Rule, ScheduleRule, VolumeRule
-from pipeline.contract.spec import ModelSpec, Monitor
+from pipeline.contract.spec import ModelSpec
 
 ASSUMPTIONS: Final = (
     "History stays as it was: versions, windows and the runs that people asked for are those that were.",

@@ -28,7 +28,7 @@ from observability import settings as observability_settings
 from observability.monitors import settings as monitors
 from observability.telemetry import settings as telemetry_settings
 from pipeline import settings as pipeline_settings
-from pipeline.contract import promotionspec, rulespec, spec, training
+from pipeline.contract import monitorspec, promotionspec, rulespec, spec, training
 from serving import settings as serving_settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -52,9 +52,9 @@ def pages() -> dict[str, str]:
 
 SPEC: tuple[type[BaseModel], ...] = (
     spec.ModelSpec, spec.Source, signature.RawField, spec.Label, spec.LabelColumn, signature.Feature, spec.Entry,
-    spec.Training, spec.Monitor, windows.CountWindows, windows.TimeWindows,
-    windows.SlidingWindows, spec.Segments, spec.TrainingReference, spec.PinnedReference, spec.SeasonalReference,
-    spec.TrailingReference, monitors.DriftSettings, monitors.QualitySettings, monitors.ErrorSettings,
+    spec.Training, monitorspec.Monitor, windows.CountWindows, windows.TimeWindows, windows.SlidingWindows,
+    monitorspec.Segments, monitorspec.TrainingReference, monitorspec.PinnedReference, monitorspec.SeasonalReference,
+    monitorspec.TrailingReference, monitors.DriftSettings, monitors.QualitySettings, monitors.ErrorSettings,
     monitors.CostMatrix, monitors.FalseAlarms,
     rulespec.DriftRule, rulespec.NoveltyRule, rulespec.VolumeRule, rulespec.ScheduleRule, rulespec.MetricRule,
     rulespec.WorthRule, rulespec.Persistence, rulespec.ActiveHours, rulespec.Budget, promotionspec.Gate,

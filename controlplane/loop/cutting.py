@@ -12,7 +12,7 @@ from controlplane.loop.watch import Watch
 from controlplane.tables import Model, Version
 from observability.ports import LogStore
 from observability.windows import EPOCH, CountWindows, Cursor, SlidingWindows, Window, sliding_span_of, time_span_of
-from pipeline.contract.spec import Monitor
+from pipeline.contract.monitorspec import Monitor
 
 #: how long after a version was replaced its last answers may still come
 STRAGGLERS: Final = timedelta(hours=1)

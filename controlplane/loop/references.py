@@ -20,7 +20,7 @@ from observability.ids import sample_key
 from observability.monitors.reference import Reference
 from observability.ports import TEXT_PREFIX, LogStore, Span
 from observability.windows import Cursor, Segment, Window, directly_before, seasons_before
-from pipeline.contract.spec import PinnedReference, ReferenceSpec, SeasonalReference, TrailingReference
+from pipeline.contract.monitorspec import PinnedReference, ReferenceSpec, SeasonalReference, TrailingReference
 
 Spans: TypeAlias = Sequence[tuple[Cursor, Cursor]]
 

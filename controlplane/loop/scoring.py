@@ -21,7 +21,8 @@ from observability.monitors.verdicts import WindowVerdict
 from observability.ports import Sample, Span
 from observability.rollups import Rollup
 from observability.windows import Window
-from pipeline.contract.spec import ModelSpec, Monitor
+from pipeline.contract.monitorspec import Monitor
+from pipeline.contract.spec import ModelSpec
 
 REFERENCES_KEPT: Final = 8
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -12,7 +12,8 @@ from controlplane.tables import ScoredWindow
 from observability.monitors.stored import first_look
 from observability.ports import Sample
 from observability.windows import Cursor, Segment, Window
-from pipeline.contract.spec import ModelSpec, Monitor
+from pipeline.contract.monitorspec import Monitor
+from pipeline.contract.spec import ModelSpec
 
 #: so often are late labels of a window counted while it waits for another horizon
 LOOKS_IN_A_HORIZON: Final = 24

@@ -1,4 +1,4 @@
-"""What a user may say of how a window is judged. A part of a monitor's declaration: `pipeline.contract.spec`."""
+"""What a user may say of how a window is judged. A part of a monitor's declaration: `pipeline.contract.monitorspec`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from controlplane.loop.monitoring import VERDICTS_A_PASS
 from controlplane.loop.settling import GROWTH, RECOUNTS
 from observability.monitors.reference import LEAST_ROWS
 from observability.windows import CountWindows, Segment, SlidingWindows, TimeWindows
-from pipeline.contract.spec import Monitor
+from pipeline.contract.monitorspec import Monitor
 from pipeline.contract.specfile import read_yaml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "windows.md").read_text(encoding="utf-8")
