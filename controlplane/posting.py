@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
 from bundle.manifest import Manifest
 from bundle.ranges import AHEAD, check_moment, check_number
-from bundle.signature import Feature, Signature
+from bundle.signature import Feature, Signature, Task
 from controlplane.errors import EventsRefused
 from observability.events import Instant, LabelEvent, PredictionEvent, line_of
 from observability.ids import sample_key
@@ -25,7 +25,8 @@ ID_LENGTH: Final = 51
 #: characters of a text of a feature
 TEXT_LENGTH: Final = 4_096
 Id = Annotated[str, Field(min_length=1, max_length=ID_LENGTH)]
-Answer = Literal[0, 1]
+#: a number of JSON: neither a text that holds one, nor true or false
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class _Posted(BaseModel):
@@ -42,8 +43,9 @@ class PostedPrediction(_Posted):
     features: dict[str, Any]
     #: the probability of class 1, or the predicted number
     score: FiniteFloat
-    #: what was answered; without it 1 where the score is above the version's threshold
-    prediction: Answer | None = None
+    #: the class that was answered; without it 1 where the score is above the version's threshold. The answer of a
+    #: regression model is its score
+    prediction: Number | None = None
     #: the version that answered; the one in production where it is left out
     version: int | None = Field(default=None, ge=1, le=2**31 - 1)
     #: how long the answer took; 0 where nobody measured it
@@ -54,8 +56,10 @@ class PostedLabel(_Posted):
     """What was true of a prediction."""
 
     prediction_id: Id
-    label: Answer
-    #: as of when; now where it is left out. Of several labels the one of the latest time counts.
+    #: 0 or 1; of a regression model a number
+    label: Number
+    #: as of when; now where it is left out. Of several labels the one of the latest time counts, so one that corrects
+    #: another, back to what was told first too, needs a later time.
     label_time: Instant | None = None
 
 
@@ -80,15 +84,10 @@ def lines_of(model: str, posted: PostedEvents, versions: Mapping[int, Manifest],
         line_of(_prediction(model, each, each.version or now, versions[each.version or now], at, f"predictions.{row}"))
         for row, each in enumerate(posted.predictions)
     ]
-    if posted.labels and versions[now].signature.task == "regression":
-        raise EventsRefused(
-            "labels: those of a regression model are numbers, and only 0 and 1 are kept as yet: its data and scores "
-            "are watched, its errors are not",
-            field="labels",
-        )
+    task = versions[now].signature.task
     return predictions + [
-        line_of(_label(model, each, at, f"labels.{row}")) for row, each in enumerate(posted.labels)
-    ]  # fmt: skip
+        line_of(_label(model, each, task, at, f"labels.{row}")) for row, each in enumerate(posted.labels)
+    ]
 
 
 def _prediction(
@@ -100,24 +99,43 @@ def _prediction(
     _check_number(said.score, f"{place}.score")
     if signature.task == "binary" and not 0 <= said.score <= 1:
         raise _refused(f"{place}.score", "expected a probability from 0 to 1")
-    answer = said.prediction if said.prediction is not None else int(said.score > manifest.threshold)
     return PredictionEvent(
         id=kept_id(model, said.id), model=model, version=version, event_time=said.event_time, observed_time=at,
         sample_key=sample_key(kept_id(model, said.id)), latency_ms=said.latency_ms, score=said.score,
-        prediction=answer if signature.task == "binary" else 0, raw={},
+        prediction=_answer(said, manifest, f"{place}.prediction"), raw={},
         features=features_of(signature, said.features, f"{place}.features"),
     )  # fmt: skip
 
 
-def _label(model: str, said: PostedLabel, at: Instant, place: str) -> LabelEvent:
+def _answer(said: PostedPrediction, manifest: Manifest, place: str) -> int:
+    """The class that was answered; 0 where the score is the answer."""
+    answer = said.prediction
+    if manifest.signature.task == "regression":
+        if answer is not None and answer != said.score:
+            raise _refused(place, "expected nothing, or what the score is: a regression model answers its score")
+        return 0
+    if answer is None:
+        return int(said.score > manifest.threshold)
+    return _class(answer, place)
+
+
+def _class(value: float, place: str) -> int:
+    if value not in (0, 1):
+        raise _refused(place, "expected 0 or 1: the model is a classifier")
+    return int(value)
+
+
+def _label(model: str, said: PostedLabel, task: Task, at: Instant, place: str) -> LabelEvent:
     _check_text(said.prediction_id, f"{place}.prediction_id")
+    check = _class if task == "binary" else _check_number
+    label = check(said.label, f"{place}.label")
     known = said.label_time.isoformat() if said.label_time is not None else ""
     if said.label_time is not None:
         _check_moment(said.label_time, f"{place}.label_time", at)
     prediction = kept_id(model, said.prediction_id)
     return LabelEvent(
-        id=_digest(f"{prediction}\n{said.label}\n{known}")[:32], model=model, prediction_id=prediction,
-        label=said.label, label_time=said.label_time or at, observed_time=at, sample_key=sample_key(prediction),
+        id=_digest(f"{prediction}\n{label:.17g}\n{known}")[:32], model=model, prediction_id=prediction,
+        label=label, label_time=said.label_time or at, observed_time=at, sample_key=sample_key(prediction),
     )  # fmt: skip
 
 

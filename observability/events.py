@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import orjson
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from bundle.ranges import check_moment
+from bundle.ranges import check_moment, check_number
 from bundle.signature import Frozen, ModelId
 from observability.clock import aware
 from observability.documents import NotADocument, document_of, event_fields
@@ -25,6 +25,14 @@ ControlKind = Literal[
 ]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Scalar: TypeAlias = float | int | bool | str | None
+#: below it a float holds every whole number
+_WHOLE: Final = 1 << 53
+
+
+def _number(value: float) -> float:
+    """A whole number is written as one, so that the label of a class is what it was before labels could be numbers."""
+    check_number(value)
+    return int(value) if value.is_integer() and abs(value) < _WHOLE else value
 
 
 class EventRefused(ValueError):
@@ -72,7 +80,8 @@ class LabelEvent(Frozen):
     id: str = Field(min_length=1, max_length=64)
     model: ModelId
     prediction_id: str = Field(min_length=1, max_length=64)
-    label: int
+    #: of a classifier 0 or 1, of a regression model the number that was true
+    label: Annotated[float, AfterValidator(_number)]
     label_time: Instant
     observed_time: Instant
     sample_key: str = Field(pattern="^[0-9a-f]{16}$")

@@ -26,7 +26,7 @@ def prediction(seconds: float, id: str | None = None, **changes: Any) -> Predict
     return PredictionEvent.model_validate(values | changes)
 
 
-def label(of: str, value: int, seconds: float, id: str | None = None, **changes: Any) -> LabelEvent:
+def label(of: str, value: float, seconds: float, id: str | None = None, **changes: Any) -> LabelEvent:
     values = {
         "id": id or new_id(), "model": MODEL, "prediction_id": of, "label": value, "label_time": at(seconds),
         "observed_time": at(seconds), "sample_key": sample_key(of),

@@ -60,7 +60,7 @@ def ids_of(hits: Sequence[Hit]) -> list[str]:
     return [hit["sort"][1] for hit in hits]
 
 
-def labels_of(hits: Sequence[Hit]) -> dict[str, int]:
+def labels_of(hits: Sequence[Hit]) -> dict[str, float]:
     """The last labels by prediction id."""
     fields = [hit["fields"] for hit in hits]
     return {each[PREDICTION_ID][0]: each[LABEL][0] for each in fields}
@@ -79,7 +79,7 @@ def sample_frame(hits: Sequence[Hit], texts: Sequence[str] = ()) -> pd.DataFrame
     return _frame(partial(_predictions, texts=texts), hits)
 
 
-def with_labels(sample: pd.DataFrame, labels: Mapping[str, int]) -> pd.DataFrame:
+def with_labels(sample: pd.DataFrame, labels: Mapping[str, float]) -> pd.DataFrame:
     """The sample with the labels that are known."""
     return sample.assign(label=sample["id"].map(labels).astype(np.float64))
 
@@ -196,7 +196,7 @@ def _labels(hits: Sequence[Hit]) -> pd.DataFrame:
     own = [document["driftgate"] for document in documents]
     fixed: dict[str, Any] = {
         "prediction_id": [each["prediction_id"] for each in own],
-        "label": np.array([each["label"] for each in own], dtype=np.int64),
+        "label": np.array([each["label"] for each in own], dtype=np.float64),
     }
     return pd.DataFrame(fixed | _times(documents, "label_time"))
 

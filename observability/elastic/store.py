@@ -117,8 +117,8 @@ class ElasticLogStore:
                 return found
         return self._reader.first("prediction", body(filters, k), k)
 
-    def _last_labels(self, model: str, ids: Sequence[str]) -> dict[str, int]:
-        labels: dict[str, int] = {}
+    def _last_labels(self, model: str, ids: Sequence[str]) -> dict[str, float]:
+        labels: dict[str, float] = {}
         for chunk in _chunks(ids, LOOKED_UP):
             labels |= answers.labels_of(self._reader.hits("label", questions.last_labels(model, chunk)))
         return labels
@@ -159,13 +159,13 @@ class ElasticLogStore:
 
     def _labelled_pairs(self, model: str, scored: pd.DataFrame, k: int) -> pd.DataFrame:
         """The first k rows that have a label, with it."""
-        labels: dict[str, int] = {}
+        labels: dict[str, float] = {}
         for ids in _chunks(scored["id"].tolist(), LOOKED_UP):
             labels |= self._last_labels(model, ids)
             if len(labels) >= k:
                 break
         frame = scored[scored["id"].isin(labels)][:k]
-        frame = frame.assign(label=frame["id"].map(labels).astype(np.int64))
+        frame = frame.assign(label=frame["id"].map(labels).astype(np.float64))
         return frame[["label", "champion", "challenger"]].reset_index(drop=True)
 
     def _labelled(self, model: str, ids: Sequence[str]) -> int:

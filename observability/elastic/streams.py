@@ -43,7 +43,7 @@ KINDS: Final[tuple[str, ...]] = tuple(kind for kinds in MADE_BY.values() for kin
 #: above the 100 of the templates that Elasticsearch brings for logs-*-*
 PRIORITY: Final = 500
 #: grows with every change of the mappings below; templates of a later release are left as they are
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 #: what each mapping may have at most; it has less than half, and none is ever added by a document
 FIELDS_LIMIT: Final = 400
 #: characters of a feature's value that is counted and makes a segment: a term with its name may have 32,766 bytes
@@ -72,7 +72,9 @@ _PREDICTION: Final[Json] = {
         raw={**NAMED_VALUES, "doc_values": False},
     )
 }  # fmt: skip
-_LABEL: Final[Json] = {"driftgate": properties(**_SAMPLED, prediction_id=KEYWORD, label=COUNT)}
+#: labels were of type `long` in schema 1, which cuts decimals off without a word. Only whole numbers were written then:
+#: they stay where they are, and the stream goes on in a backing index of this mapping
+_LABEL: Final[Json] = {"driftgate": properties(**_SAMPLED, prediction_id=KEYWORD, label=NUMBER)}
 _SERVICE: Final[Json] = {
     "message": TEXT,
     "log": properties(level=KEYWORD, logger=KEYWORD),

@@ -155,7 +155,7 @@ def _sample(view: View, stretch: Stretch, k: int, texts: Sequence[str]) -> Sampl
     return Sample(frame=_sample_frame(found.rows, known, texts), rows=found.of, labelled=labelled)
 
 
-def _sample_frame(rows: pa.Table, labels: dict[str, int], texts: Sequence[str]) -> pd.DataFrame:
+def _sample_frame(rows: pa.Table, labels: dict[str, float], texts: Sequence[str]) -> pd.DataFrame:
     ids = rows["id"].to_pylist()
     fixed = {
         "id": ids,

@@ -35,7 +35,8 @@ SCHEMAS: Final[Mapping[TableName, pa.Schema]] = {
     "labels": pa.schema(
         {
             **_COMMON,
-            "prediction_id": pa.string(), "label": pa.int64(), "sample_key": pa.string(),
+            # a segment of before labels could be decimals holds int64, and is read as if it held these
+            "prediction_id": pa.string(), "label": pa.float64(), "sample_key": pa.string(),
         }
     ),
     "control": pa.schema(

@@ -450,6 +450,21 @@ def test_served_rows_and_labels_come_back_from_an_instant_on(store):
     assert labels["label_time"].tolist() == labels["observed_time"].tolist() == [at(12), at(13)]
 
 
+def test_labels_that_are_decimals_come_back_exactly_beside_those_that_are_classes(store):
+    told = {"p0": 1, "p1": 3.7, "p2": -0.1, "p3": 1e-300, "p4": 123456789.123456789, "p5": 3e38}
+    rivals = {"rival_version": 2, "rival_score": 0.5}
+    store.append([prediction(number, id, score=number - 3.5, **rivals) for number, id in enumerate(told)])
+    store.append([label("p1", 3, 10), *(label(id, value, 20, f"l{id}") for id, value in told.items())])
+    sample = store.sample(EVERYTHING, 10)
+    assert dict(zip(sample.frame["id"], sample.frame["label"], strict=True)) == told
+    assert sorted(sample.frame["score"]) == [number - 3.5 for number in range(6)]
+    arrived = pd.concat(store.labels(MODEL, at(20)))
+    assert dict(zip(arrived["prediction_id"], arrived["label"], strict=True)) == told
+    assert sorted(store.compare(MODEL, 1, 2, START, 10).frame["label"]) == sorted(told.values())
+    assert {event.prediction_id: event.label for event in store.events(MODEL, "label", 6)} == told
+    assert store.labelled_after(MODEL, START - timedelta(days=1)) == len(told)
+
+
 def test_a_sample_shows_raw_texts_where_they_are_asked_for(store):
     texts = ["Grüße, @me 5", "", None]
     store.append([prediction(i, f"p{i}", raw={"text": text, "followers": i}) for i, text in enumerate(texts)])
@@ -482,11 +497,11 @@ def test_what_can_never_be_stored_is_refused_with_the_reason_and_hinders_nothing
             prediction(1, "p1"),
             prediction(1, "big", version=10**30),
             prediction(1, "nan").model_copy(update={"score": float("nan")}),  # the schema refuses it: a store must too
-            label("p1", 10**20, 1, "big label"),
+            label("p1", 1, 1, "endless label").model_copy(update={"label": float("inf")}),
             prediction(1, "kept", raw={"count": 10**30}),
         ]
     )
-    assert [refusal.event_id for refusal in refusals] == ["big", "nan", "big label"]
+    assert [refusal.event_id for refusal in refusals] == ["big", "nan", "endless label"]
     assert "version" in refusals[0].reason
     assert "score" in refusals[1].reason
     assert "label" in refusals[2].reason

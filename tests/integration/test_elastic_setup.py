@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from observability.elastic import streams
 from observability.elastic.bulk import Bulk
 from observability.elastic.client import connect
-from tests.event_samples import at, decision, label, prediction
+from observability.elastic.store import ElasticLogStore
+from observability.ports import Span
+from observability.windows import Cursor
+from tests.event_samples import MODEL, START, at, decision, label, prediction
 from tests.servers.elastic import Elastic
 
 
@@ -88,6 +93,30 @@ def test_a_stream_that_was_there_before_its_template_is_taken_on(client, bulk, e
     bulk.append([prediction(1, "p1")])
     assert mapping(elasticsearch, "prediction")["properties"]["@timestamp"]["type"] == "date_nanos"
     elasticsearch.request("DELETE", f"/_index_template/{elasticsearch.namespace}-foreign")
+
+
+def test_decimals_never_reach_an_index_of_whole_labels_and_what_that_holds_stays(client, elasticsearch, monkeypatch):
+    with monkeypatch.context() as earlier:
+        whole = streams.properties(**streams._SAMPLED, prediction_id=streams.KEYWORD, label=streams.COUNT)
+        earlier.setattr(streams, "_LABEL", {"driftgate": whole})
+        earlier.setattr(streams, "SCHEMA", 1)
+        release_before = ElasticLogStore.connect(elasticsearch.settings(), refresh=True)
+        release_before.append([prediction(1, "p1"), label("p1", 1, 5), prediction(2, "p2"), label("p2", 0, 5)])
+    store = ElasticLogStore.connect(elasticsearch.settings(), refresh=True)
+    store.append([prediction(3, "p3"), label("p3", 3.7, 6), label("p2", -0.25, 7)])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(streams, "SCHEMA", 1)
+        earlier.setattr(streams, "_LABEL", {"driftgate": whole})
+        assert not [done for done in streams.setup(client, elasticsearch.settings()) if "label" in done]
+    span = Span(MODEL, 1, Cursor.before(START), Cursor.before(START + timedelta(days=1)))
+    frame = store.sample(span, 9).frame
+    assert dict(zip(frame["id"], frame["label"], strict=True)) == {"p1": 1, "p2": -0.25, "p3": 3.7}
+    arrived = pd.concat(store.labels(MODEL, START))["label"]
+    assert sorted(arrived) == [-0.25, 0, 1, 3.7]
+    assert hits(elasticsearch, "label", {"range": {"driftgate.label": {"gt": 3.5}}}) == 1, "kept, and searched as it is"
+    assert mapping(elasticsearch, "label")["properties"]["driftgate"]["properties"]["label"]["type"] == "double"
+    release_before.close()
+    store.close()
 
 
 def test_features_that_nobody_declared_add_no_field_to_the_mapping(client, bulk, elasticsearch):

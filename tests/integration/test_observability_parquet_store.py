@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -140,6 +141,30 @@ def test_segments_of_an_earlier_release_are_read_beside_new_ones_and_merged_with
     merged = {event.id: event.rival_score for event in fresh.events(MODEL, "prediction", 9)}
     assert merged == {"p1": None, "p2": 0.5, "p3": None}
     assert len(fresh._manifest.read().of("predictions", MODEL)) == 1
+
+
+def test_labels_of_a_release_that_knew_only_whole_ones_are_read_beside_decimals_and_merged_with_them(tmp_path):
+    store = ParquetLogStore(tmp_path, small_segments=2)
+    store.append([prediction(number, f"p{number}") for number in range(4)])
+    store.append([label("p1", 1, 5), label("p2", 0, 5), label("p3", 1, 5)])
+    for path in (tmp_path / "segments").glob("labels-*.parquet"):
+        whole = pq.read_table(path)
+        place = whole.schema.get_field_index("label")
+        pq.write_table(whole.set_column(place, "label", whole["label"].cast(pa.int64())), path)
+    fresh = ParquetLogStore(tmp_path, small_segments=2)
+
+    def known() -> dict[str, float]:
+        frame = fresh.sample(EVERYTHING, 9).frame.dropna(subset=["label"])
+        told = pd.concat(fresh.labels(MODEL, START)).groupby("prediction_id")["label"].last()
+        assert told.to_dict() == dict(zip(frame["id"], frame["label"], strict=True))
+        return told.to_dict()
+
+    assert known() == {"p1": 1, "p2": 0, "p3": 1}
+    store.append([label("p0", 3.7, 6)])
+    assert known() == {"p0": 3.7, "p1": 1, "p2": 0, "p3": 1}
+    store.append([label("p2", -0.25, 7)])
+    assert known() == {"p0": 3.7, "p1": 1, "p2": -0.25, "p3": 1}
+    assert len(fresh._manifest.read().of("labels", MODEL)) == 1, "merged with the segments of before"
 
 
 def counted_one_by_one(events: list[PredictionEvent]) -> tuple[int, dict[str, int], dict[int, int]]:

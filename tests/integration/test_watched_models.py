@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from controlplane.errors import NotTrainedHere, SpecRefused
 from controlplane.loop.triggers import ask
 from controlplane.posting import kept_id
 from controlplane.tables import Version
+from observability.ports import Span
 from observability.windows import Cursor
 from tests.api_client import api_of
 from tests.controlplane_world import DRIFT, MODEL, RECIPE, START, World, spec
@@ -99,7 +101,8 @@ def test_two_models_may_count_their_predictions_alike():
         ({"event_time": "2021-01-01T00:00:00"}, "body.predictions.7.event_time"),
         ({"event_time": "1800-01-01T00:00:00Z"}, "predictions.7.event_time"),
         ({"id": ""}, "body.predictions.7.id"),
-        ({"prediction": 2}, "body.predictions.7.prediction"),
+        ({"prediction": 2}, "predictions.7.prediction"),
+        ({"prediction": 0.5}, "predictions.7.prediction"),
         ({"answer": 1}, "body.predictions.7.answer"),
     ],
 )
@@ -202,18 +205,103 @@ def test_only_who_may_apply_declares_a_reference_and_who_operates_posts(world):
     assert viewer.post(EVENTS, json={"predictions": predictions(1)}).status_code == 403
 
 
-def test_a_regression_model_is_watched_and_its_labels_refused_with_the_reason(tmp_path):
-    world = Elsewhere(tmp_path, rules=[DRIFT], task="regression")
-    body = reference(score=[123.5] * 400, label=[100.0] * 400)
+OFF = {"name": "far-off", "kind": "metric", "monitor": "weekly", "metric": "mae", "above": 2.0, "min_labels": 20}
+
+
+@pytest.fixture
+def regression(tmp_path) -> Elsewhere:
+    world = Elsewhere(tmp_path, rules=[OFF], task="regression")
+    labels = [100.0 + number % 17 / 4 for number in range(400)]
+    body = reference(score=[each + 0.25 for each in labels], label=labels)
     assert world.api.post(VERSIONS, json=body).status_code == 200
-    world.post(predictions=[each | {"score": 120.0 + number % 9} for number, each in enumerate(predictions(101))])
-    answer = world.api.post(EVENTS, json={"labels": [{"prediction_id": "p1", "label": 1}]})
-    assert answer.status_code == 422 and "regression" in answer.json()["error"]["message"]
-    world.ship()
-    world.clock.advance(timedelta(days=1))
-    world.watch()
-    (window,) = world.store.windows(MODEL, 10)
-    assert window.verdict["drifted_share"] == 0.0 and window.verdict["prediction"]["drifted"]
+    return world
+
+
+def answered(off: float) -> dict[str, Any]:
+    """Predictions beyond 0 and 1, and labels that lie above them: one by a decimal, the next by twice that."""
+    rows = [each | {"score": 120.5 + number % 9} for number, each in enumerate(predictions(100))]
+    labels = [{"prediction_id": row["id"], "label": row["score"] + off * (1 + n % 2)} for n, row in enumerate(rows)]
+    return {"predictions": rows, "labels": labels}
+
+
+def test_a_regression_model_is_watched_with_labels_that_are_decimals(regression):
+    regression.post(**answered(2.3))
+    regression.post(predictions=predictions(1, first=3 * 24 * 60))  # events have come so far: the labels are due
+    regression.ship()
+    regression.clock.advance(timedelta(days=4))
+    regression.watch()
+    regression.watch()
+    (listed,) = regression.api.get(f"/api/v1/models/{MODEL}/windows").json()["windows"]
+    verdict = regression.api.get(f"/api/v1/models/{MODEL}/windows/{listed['id']}").json()["verdict"]
+    assert verdict["error"] == {
+        "mae": pytest.approx(3.45), "rmse": pytest.approx((2.3**2 * 2.5) ** 0.5), "bias": pytest.approx(-3.45)
+    }  # fmt: skip
+    for metric, value in verdict["error"].items():
+        within = verdict["error_intervals"][metric]
+        assert within["low"] < value < within["high"]
+    assert verdict["error_reference"]["mae"] == pytest.approx(0.25)
+    assert verdict["prediction"]["drifted"] and verdict["drifted_share"] == 0.0
+    for _ in range(2):
+        regression.tick()
+    assert "ErrorMetricBeyondBound" in alerts(regression)
+
+
+def test_a_label_is_corrected_and_corrected_back_by_a_later_time(regression):
+    regression.post(predictions=[predictions(1)[0] | {"score": 3.5}])
+    everything = Span(MODEL, 1, Cursor.before(START), Cursor.before(START + timedelta(days=1)))
+
+    def told(label: float, day: int) -> float:
+        at = (START + timedelta(days=day)).isoformat()
+        regression.post(labels=[{"prediction_id": "p0", "label": label, "label_time": at}])
+        regression.ship()
+        return regression.logs.sample(everything, 1).frame["label"].item()
+
+    assert told(3.7, day=1) == 3.7
+    assert told(-1234.5678, day=2) == -1234.5678
+    assert told(3.7, day=1) == -1234.5678, "what was told first, told again"
+    assert told(3.7, day=3) == 3.7
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"label": "3.7"}, "body.labels.7.label"),
+        ({"label": True}, "body.labels.7.label"),
+        ({"label": None}, "body.labels.7.label"),
+        ({"label": 1e39}, "labels.7.label"),
+        ({"label": -1e300}, "labels.7.label"),
+    ],
+)
+def test_a_label_that_is_no_number_of_this_world_is_refused_and_named(regression, wrong, place):
+    told = answered(1.0)
+    told["labels"][7] |= wrong
+    answer = regression.api.post(EVENTS, json=told)
+    assert answer.status_code == 422 and answer.json()["error"]["message"].startswith(f"{place}: ")
+    assert regression.posted.lines == []
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_label_that_is_not_finite_is_refused(regression, number):
+    said = f'{{"labels": [{{"prediction_id": "p1", "label": {number}}}]}}'
+    answer = regression.api.post(EVENTS, content=said, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and regression.posted.lines == []
+
+
+def test_the_answer_of_a_regression_model_is_its_score_and_no_class(regression):
+    rows = predictions(3)
+    regression.post(predictions=[rows[0] | {"score": -3.5, "prediction": -3.5}])
+    answer = regression.api.post(EVENTS, json={"predictions": [rows[1] | {"score": 3.5, "prediction": 1}]})
+    assert answer.status_code == 422 and "predictions.0.prediction: " in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("label", [0.5, 2, -1, 3.7])
+def test_a_label_of_a_classifier_is_a_class(world, label):
+    declared(world)
+    labels = [{"prediction_id": "p1", "label": 1.0}, {"prediction_id": "p2", "label": label}]
+    answer = world.api.post(EVENTS, json={"predictions": predictions(2), "labels": labels})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "labels.1.label: expected 0 or 1: the model is a classifier"
+    assert world.posted.lines == []
 
 
 @pytest.mark.parametrize("moment", ["2199-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])

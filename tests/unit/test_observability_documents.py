@@ -33,6 +33,7 @@ NAMES = st.text(min_size=1, max_size=64)
 IDS = NAMES
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
+TRUTHS = st.sampled_from([0, 1]) | st.floats(allow_nan=False, allow_infinity=False, width=32)
 INSTANTS = st.datetimes(datetime(1900, 1, 1), datetime(2199, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - UTC
 SCALARS = st.none() | st.booleans() | INTEGERS | NUMBERS | WORDS
 ROWS = st.dictionaries(WORDS, SCALARS, max_size=5)
@@ -51,7 +52,7 @@ PREDICTIONS = st.builds(
     raw=ROWS, features=ROWS, request_id=st.none() | st.text(max_size=128),
 )  # fmt: skip
 LABELS = st.builds(
-    LabelEvent, id=IDS, model=st.just(MODEL), prediction_id=IDS, label=INTEGERS, label_time=INSTANTS,
+    LabelEvent, id=IDS, model=st.just(MODEL), prediction_id=IDS, label=TRUTHS, label_time=INSTANTS,
     observed_time=INSTANTS, sample_key=KEYS,
 )  # fmt: skip
 CONTROLS = st.builds(
@@ -92,6 +93,18 @@ def test_a_document_bears_its_id_kind_and_times_where_ecs_has_them(event):
     assert document["event"]["dataset"] == DATASET_PREFIX + event.kind
     assert datetime.fromisoformat(document["@timestamp"]) == happened
     assert datetime.fromisoformat(document["event"]["created"]) == event.observed_time
+
+
+def test_the_label_of_a_class_is_written_as_the_whole_number_that_it_is():
+    for value, written in [(0, b'"label":0,'), (1.0, b'"label":1,'), (-3.7, b'"label":-3.7,'), (2.0**60, b"e+18,")]:
+        assert written in line_of(label("p1", value, 2))
+
+
+@pytest.mark.parametrize("value", [None, "much", 1e39, -1e39])
+def test_a_label_that_no_model_can_have_is_refused_and_named(value):
+    written = json.dumps(value).encode()
+    with pytest.raises(EventRefused, match=r"^label\.label: "):
+        parse(line_of(label("p1", 1, 2)).replace(b'"label":1,', b'"label":' + written + b","))
 
 
 def places(part: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
