@@ -2,8 +2,9 @@
 
 Flights are split at random into rows that a model learns from, the reference and a pool, so that the concept is one. A
 chunk is drawn from the pool, each row at most once, with weights that depend on features alone. The estimate is the
-product's, with the past that its own estimates of the chunks before have made. Where it was withdrawn, wrongly then,
-the estimate without a past counts for error and coverage, so that no chunk is left out. Then the concept is changed.
+product's, with the past that its own verdicts of the chunks before have made once their labels were there. Where it was
+withdrawn, wrongly then, the estimate without a past counts for error and coverage, so that no chunk is left out. Then
+the concept is changed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib.util import find_spec
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +27,6 @@ from bench.form import Claim, Sense
 from observability.monitors.case import PastVerdict
 from observability.monitors.errors.estimated import estimate_error
 from observability.monitors.reference import Reference
-from observability.monitors.verdicts import EstimatedError
 from pipeline.package import SCORED_SAMPLE
 
 Floats = npt.NDArray[np.float64]
@@ -52,7 +52,6 @@ BARS: Final[tuple[tuple[str, str, Sense, float], ...]] = (
     ("s7_withdrawn_late", "S7 changed concepts after which it is told beyond two labelled chunks", "<=", 0.0),
     ("s7_withdrawn_wrongly", "S7 unchanged chunks with the estimate withdrawn", "<=", 0.05),
 )
-_SINCE: Final = datetime(2013, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def unchanged(
     judged: list[Judged] = []
     past: tuple[PastVerdict, ...] = ()
     estimators = {name: fit(reference, SIGNATURE) for name, fit in _rivals().items()}
-    for number, (shift, strength) in zip(range(count), _shifts(), strict=False):
+    for shift, strength in islice(_shifts(), count):
         chunk = pool.drawn(rng, SHIFTS[shift](pool.rows, rng, strength), CHUNK)
         said = estimate_error(chunk.case(reference, past))
         told = said if said.error is not None else estimate_error(chunk.case(reference, ()))
@@ -151,7 +150,7 @@ def unchanged(
             Judged(shift, realised, _known(told.low), _known(told.high), said.error is None,
                    {"ours": _known(told.error)} | estimates)
         )  # fmt: skip
-        past = (settled(said, realised, number), *past)
+        past = chunk.settled(reference, past, chunk.labels)
     return judged, past
 
 
@@ -166,25 +165,14 @@ def changed(
     told = [place for place in range(len(past) - BEFORE) if past[place].verdict["estimate"]["error"] is not None]
     first = int(rng.choice(told)) + 1 if told else 0
     past, found, harm = past[first : first + BEFORE], False, []
-    for number in range(WITHIN):
+    for _ in range(WITHIN):
         shift = str(rng.choice(list(SHIFTS)))
         chunk = pool.drawn(rng, SHIFTS[shift](pool.rows, rng, float(rng.choice(STRENGTHS))), CHUNK)
-        said = estimate_error(chunk.case(reference, past))
         labels = CONCEPTS[concept](chunk.labels, chunk.delays, rng)
         harm.append(chunk.error(labels) - chunk.error(chunk.labels))
-        past = (settled(said, chunk.error(labels), number), *past)
+        past = chunk.settled(reference, past, labels)
         found = found or estimate_error(chunk.case(reference, past)).error is None
     return not found, float(np.mean(harm))
-
-
-def settled(said: EstimatedError, realised: float, number: int) -> PastVerdict:
-    """As it is kept once all labels of a chunk are there."""
-    verdict: dict[str, Any] = {
-        "sampled": CHUNK, "estimate": said.model_dump(mode="json"), "error": {"error": realised},
-    }  # fmt: skip
-    return PastVerdict(
-        until=_SINCE.replace(microsecond=number), rows=CHUNK, labelled=CHUNK, settled=True, verdict=verdict
-    )
 
 
 def _rivals() -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -13,7 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from bundle.signature import Feature, RawField, Signature
+from controlplane.loop.scoring import stored
 from observability.monitors.case import PAST, Case, PastVerdict
+from observability.monitors.judging import judge
 from observability.monitors.reference import Reference
 from observability.ports import Sample
 
@@ -21,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 #: log-weights of rows, by their features alone
 Weights: TypeAlias = Callable[[pd.DataFrame, np.random.Generator, float], Floats]
 
+SINCE: Final = datetime(2013, 1, 1, tzinfo=UTC)
 MINUTES_LATE: Final = 15.0
 NUMBERS: Final = ("scheduled_hour", "distance", "weekday")
 NAMES: Final = ("carrier", "origin", "dest")
@@ -50,9 +54,19 @@ class Chunk:
     def error(self, labels: Floats) -> float:
         return float(np.mean((self.scores > 0.5) != (labels == 1)))
 
-    def case(self, reference: Reference, past: tuple[PastVerdict, ...]) -> Case:
+    def case(self, reference: Reference, past: tuple[PastVerdict, ...], labels: Floats | None = None) -> Case:
+        """Before its labels are there, or once these are."""
         frame = self.rows.assign(score=self.scores, prediction=(self.scores > 0.5) * 1.0, label=np.nan)
-        return Case("chunk", Sample(frame, len(frame), 0), reference, SIGNATURE, past=past[:PAST])
+        if labels is None:
+            return Case("chunk", Sample(frame, len(frame), 0), reference, SIGNATURE, past=past[:PAST])
+        sample = Sample(frame.assign(label=labels), len(frame), len(frame))
+        return Case("chunk", sample, reference, SIGNATURE, past=past[:PAST], settled=True)
+
+    def settled(self, reference: Reference, past: tuple[PastVerdict, ...], labels: Floats) -> tuple[PastVerdict, ...]:
+        """The past with this chunk, as it is judged and kept once all its labels are there; newest first."""
+        verdict = stored(judge(self.case(reference, past, labels)), settled=True)
+        until = past[0].until + timedelta(days=1) if past else SINCE
+        return (PastVerdict(until, len(labels), len(labels), settled=True, verdict=verdict), *past)
 
     def drawn(self, rng: np.random.Generator, log_weights: Floats, rows: int) -> Chunk:
         """So many of these, each at most once (the greatest of Gumbel-perturbed weights)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -200,6 +201,27 @@ class StreamVerdict(Frozen):
     state: Mapping[str, Any] = Field(default_factory=dict)
 
 
+#: what scores promise of labels: the share of wrong answers, the level (share of class 1), and the slope of the labels'
+#: log-odds on those promised (1 is as promised, 0 is scores that say nothing of the label)
+Promise = Literal["share", "level", "slope"]
+
+
+class Checked(Frozen):
+    """What an estimate rests on, beside the labels of its own window, once they are due."""
+
+    what: Promise
+    expected: float
+    realised: float
+    #: variances of what is realised, by chance, and of what is expected: of a calibration learned from so many rows
+    chance: float
+    doubt: float
+    labels: int
+
+    def missed(self, between: float = 0.0) -> float:
+        """How far it is off, in standard errors, of which `between` is the variance between windows."""
+        return (self.realised - self.expected) / math.sqrt(self.chance + self.doubt + between)
+
+
 class EstimatedError(Frozen):
     """The share of wrong answers of a window before its labels are there."""
 
@@ -213,10 +235,11 @@ class EstimatedError(Frozen):
     method: Literal["cbpe", "weighted"] | None = None
     #: why it cannot be told, such as a past in which estimates missed the truth
     reason: str | None = None
-    #: what the scores promise, told or withdrawn, and its standard error by the reference alone: the estimates' past is
-    #: judged by these
+    #: what the scores promise, told or withdrawn, and its standard error by the reference alone
     expected: float | None = None
     standard_error: float | None = None
+    #: how it went, once labels are due: the next estimates are told or withdrawn by these
+    checks: tuple[Checked, ...] = ()
 
 
 Cause = Literal["stable", "bug", "harmless", "harmful", "concept", "season", "unknown"]
@@ -245,6 +268,8 @@ class Diagnosis(Frozen):
     #: sentences for whoever is paged
     explanation: str
     ranked: tuple[Ranked, ...] = ()
+    #: columns that tell the hour of the event, and by how many hours each is ahead of UTC
+    clocks: Mapping[str, int] = Field(default_factory=dict)
 
     @property
     def may_retrain(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +15,15 @@ import pytest
 from scipy.special import expit, logit
 
 from bundle.signature import Feature, RawField, Signature
+from controlplane.loop.scoring import stored
 from observability.monitors.case import Case, PastVerdict
 from observability.monitors.errors.calibrated import KINDS, calibrate
 from observability.monitors.errors.encoding import MOST_FEATURES
 from observability.monitors.errors.estimated import estimate_error
-from observability.monitors.errors.trust import AGREEING, MISSES_TO_LEARN, trust
+from observability.monitors.errors.trust import AGREEING, MISSES_TO_LEARN, checks_of, trust
+from observability.monitors.judging import judge
 from observability.monitors.reference import Reference
+from observability.monitors.verdicts import Checked, EstimatedError, Promise
 from observability.ports import Sample
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +34,7 @@ SIGNATURE = Signature(
     features=(Feature(name="x", type="numeric"), Feature(name="kind", type="categorical")),
     label="y",
 )
+PROMISES: Final[tuple[Promise, ...]] = ("share", "level", "slope")
 KNOWN = ["kind a", "kind b", "kind c"]
 
 
@@ -58,23 +64,37 @@ def realised(window: pd.DataFrame) -> float:
     return float(np.mean(window["prediction"] != window["label"]))
 
 
-def past_of(pairs: Sequence[tuple[float, float]], rows: int = 5_000, **changed: object) -> list[PastVerdict]:
-    """What was expected and what was so, oldest first; the verdicts newest first."""
+def checked(expected: float, true: float, labels: int = 5_000, what: Promise = "share", doubt: float = 0.0) -> Checked:
+    """A share among so many labels; of the slope one that is known as well."""
+    chance = 0.2 * 0.8 / labels
+    return Checked(what=what, expected=expected, realised=true, chance=chance, doubt=doubt, labels=labels)
+
+
+def past_of(checks: Sequence[Sequence[Checked]], settled: bool = True) -> list[PastVerdict]:
+    """Windows by what their labels showed, oldest first; the verdicts newest first."""
     begin = datetime(2026, 1, 1, tzinfo=UTC)
+    estimates = [EstimatedError(error=0.2, expected=0.2, checks=tuple(each)).model_dump(mode="json") for each in checks]
     return [
-        PastVerdict(
-            until=begin + timedelta(days=place),
-            rows=rows,
-            labelled=int(changed.get("labelled", rows)),  # type: ignore[call-overload]
-            settled=bool(changed.get("settled", True)),
-            verdict={
-                "sampled": rows,
-                "estimate": {"error": expected, "expected": expected, "standard_error": 0.0057},
-                "error": {"error": true},
-            },
-        )
-        for place, (expected, true) in enumerate(pairs)
+        PastVerdict(begin + timedelta(days=place), 5_000, 5_000, settled, {"estimate": estimate})
+        for place, estimate in enumerate(estimates)
     ][::-1]
+
+
+def shares(pairs: Sequence[tuple[float, float]], **changed: float) -> list[PastVerdict]:
+    """Windows by the share of wrong answers that was expected, and the one that was so."""
+    return past_of([[checked(*pair, **changed)] for pair in pairs])  # type: ignore[arg-type]
+
+
+def labelled_case(window: pd.DataFrame, reference: Reference, past: Sequence[PastVerdict] = ()) -> Case:
+    """Once all labels are due."""
+    return replace(
+        case_of(window, reference, past), sample=Sample(window.drop(columns="chance"), len(window), 0), settled=True
+    )
+
+
+def kept(said: Sequence[EstimatedError]) -> list[PastVerdict]:
+    """Estimates as they are kept; oldest first, and newest first as they are given to the next."""
+    return past_of([each.checks for each in said])
 
 
 @pytest.fixture(scope="module")
@@ -184,32 +204,109 @@ def test_what_cannot_be_told_says_why(reference: Reference) -> None:
 def test_a_changed_concept_withdraws_it_and_agreeing_windows_bring_it_back(reference: Reference) -> None:
     window = drawn(np.random.default_rng(10), 5_000)
     good, changed = [(0.2, 0.203), (0.21, 0.206)] * 4, [(0.2, 0.24), (0.21, 0.25)]
-    assert estimate_error(case_of(window, reference, past_of(good))).error is not None
-    said = estimate_error(case_of(window, reference, past_of(good + changed)))
+    assert estimate_error(case_of(window, reference, shares(good))).error is not None
+    said = estimate_error(case_of(window, reference, shares(good + changed)))
     assert said.error is None and said.low is None and said.high is None and said.expected is not None
     assert said.reason is not None and said.reason.startswith("cannot tell: in the last ")
     assert "0.210 of the answers were expected to be wrong and 0.250 were" in said.reason
     healing = good + changed + good[: AGREEING - 1]
-    assert estimate_error(case_of(window, reference, past_of(healing))).reason is not None
-    again = estimate_error(case_of(window, reference, past_of([*healing, good[0]])))
+    assert estimate_error(case_of(window, reference, shares(healing))).reason is not None
+    again = estimate_error(case_of(window, reference, shares([*healing, good[0]])))
     assert again.error == again.expected and again.reason is None
 
 
-@pytest.mark.parametrize("shift", [4.0, 2.8])
-def test_two_labelled_windows_are_enough(shift: float) -> None:
-    good, missed = [(0.2, 0.201)] * 10, [(0.2, 0.2 + shift * 0.0057)] * 2
+@pytest.mark.parametrize("what", PROMISES)
+@pytest.mark.parametrize("shift", [4.0, 2.8, -2.8])
+def test_two_labelled_windows_are_enough_for_each_thing_that_was_promised(shift: float, what: Promise) -> None:
+    good = [[checked(0.2, 0.201, what=each) for each in PROMISES]] * 10
+    missed = [[checked(0.2, 0.2 + shift * 0.0057 * (each.what == what), what=each.what) for each in good[0]]] * 2
     assert trust(past_of(good)).reason is None
     assert trust(past_of(good + missed)).reason is not None
-    assert trust(past_of(good + [(0.2, 0.2 - shift * 0.0057)] * 2)).reason is not None
 
 
-def test_with_nothing_changed_it_is_told_in_nearly_all_windows() -> None:
-    """Also where the calibration of the reference is off by chance, which all windows share."""
+def test_scores_that_mean_something_else_withdraw_it_though_no_more_answers_are_wrong(reference: Reference) -> None:
+    """Every label is that of another row with the same answer: scores say little of it, and the shares are the same."""
+    rng = np.random.default_rng(20)
+    said: list[EstimatedError] = []
+    for changed in (False, False, True, True):
+        window = drawn(rng, 2_000, tilt=rng.normal())
+        if changed:
+            answered = window["prediction"] == 1
+            for rows in (answered, ~answered):
+                window.loc[rows, "label"] = rng.permutation(window.loc[rows, "label"])
+        assert estimate_error(case_of(window, reference, kept(said))).error is not None or len(said) == 3
+        said.append(estimate_error(labelled_case(window, reference, kept(said))))
+    share, _, slope = said[-1].checks
+    assert abs(share.missed()) < 2.5 and slope.missed() < -3 and slope.realised < 0.6
+    reason = estimate_error(case_of(drawn(rng, 2_000), reference, kept(said))).reason
+    assert reason is not None and f"of what they tell on the version's own rows, {-slope.missed():.1f}"[:20] in reason
+
+
+def test_other_kinds_of_rows_few_labels_and_labels_of_some_rows_only_withdraw_nothing() -> None:
+    """Of small references too, and where only rows of low scores get labels."""
+    rng, withdrawn, counted = np.random.default_rng(21), [], []
+    for place, (known, rows, of) in enumerate([(400, 600, 1.0), (2_000, 1_000, 1.0), (5_000, 900, 0.2)] * 5):
+        reference, said = reference_of(drawn(rng, known)), list[EstimatedError]()
+        for _ in range(10):
+            window = drawn(rng, rows, tilt=rng.normal())
+            labelled = rng.random(rows) < of
+            labelled &= (window["score"] < 0.6).to_numpy() | (place % 2 == 0)
+            said.append(
+                estimate_error(
+                    labelled_case(window.assign(label=window["label"].where(labelled)), reference, kept(said))
+                )
+            )
+        withdrawn += [each.error is None for each in said]
+        counted += [bool(each.checks) for each in said]
+    assert np.mean(withdrawn) <= 0.02 and np.mean(counted) > 0.9
+
+
+def test_what_was_promised_is_not_checked_before_its_labels_are_due_or_by_too_few(reference: Reference) -> None:
+    window = drawn(np.random.default_rng(22), 500)
+    due = labelled_case(window, reference)
+    assert [check.what for check in estimate_error(due).checks] == list(PROMISES)
+    assert estimate_error(replace(due, settled=False)).checks == ()
+    few = window.assign(label=window["label"].where(np.arange(500) < 99))
+    assert estimate_error(labelled_case(few, reference)).checks == ()
+    same = [check.what for check in estimate_error(labelled_case(window.assign(score=0.3, x=0.0), reference)).checks]
+    assert same[:2] == ["share", "level"]
+
+
+def test_what_a_window_is_kept_with_is_what_later_estimates_are_judged_by(reference: Reference) -> None:
+    window = drawn(np.random.default_rng(24), 300)
+    due = labelled_case(window.assign(label=1 - window["label"]), reference)
+    verdict = json.loads(json.dumps(stored(judge(due), settled=True)))
+    kept = PastVerdict(datetime(2026, 1, 1, tzinfo=UTC), 300, 300, True, verdict)
+    assert checks_of(kept) == estimate_error(due).checks and trust([kept]).reason is not None
+
+
+def test_what_was_promised_is_off_by_one_standard_error_on_average() -> None:
+    """Over references and windows, so that also what a reference leaves open is in it."""
+    rng, misses = np.random.default_rng(23), []
+    for _ in range(40):
+        known, window = drawn(rng, 1_000), drawn(rng, 1_000, tilt=rng.normal())
+        known, window = (rows.assign(score=expit(3 * logit(rows["score"]))) for rows in (known, window))
+        checks = estimate_error(labelled_case(window, reference_of(known))).checks
+        misses.append([check.missed() for check in checks])
+    assert (np.abs(np.sqrt(np.mean(np.square(misses), axis=0)) - 1) < 0.35).all()
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.95])
+def test_with_nothing_changed_it_is_told_in_nearly_all_windows(shared: float) -> None:
+    """Also where the calibration of the reference is off by chance, which all windows share, and is most of a miss."""
     rng, withdrawn = np.random.default_rng(11), []
-    for _ in range(60):
-        shared = rng.normal(0, 0.0028)
-        pairs = [(0.2, 0.2 + shared + rng.normal(0, 0.0050)) for _ in range(45)]
-        withdrawn += [trust(past_of(pairs[max(0, now - 30) : now])).reason is not None for now in range(1, 45)]
+    chance = 0.2 * 0.8 / 5_000
+    doubt = chance * shared / (1 - shared)
+    for _ in range(40):
+        off = rng.normal(0, np.sqrt(doubt), 3)
+        windows = [
+            [
+                checked(0.2, 0.2 + each + rng.normal(0, np.sqrt(chance)), what=what, doubt=doubt)
+                for what, each in zip(PROMISES, off, strict=True)
+            ]
+            for _ in range(45)
+        ]
+        withdrawn += [trust(past_of(windows[max(0, now - 30) : now])).reason is not None for now in range(1, 45, 2)]
     assert np.mean(withdrawn) < 0.02
 
 
@@ -217,20 +314,19 @@ def test_a_truth_that_wobbles_widens_the_interval_but_a_lasting_change_does_not(
     rng, window = np.random.default_rng(12), drawn(np.random.default_rng(13), 5_000)
     wobbling = [(0.2, 0.2 + rng.normal(0, 0.03)) for _ in range(30)]
     lasting = [(0.2, 0.2 + rng.normal(0, 0.0057) + 0.06 * (place > 15)) for place in range(30)]
-    assert trust(past_of(wobbling[: MISSES_TO_LEARN - 1])).between == 0
-    assert 0.02 < np.sqrt(trust(past_of(wobbling)).between) < 0.05
-    assert np.sqrt(trust(past_of(lasting)).between) < 0.006 and trust(past_of(lasting)).reason is not None
+    assert trust(shares(wobbling[: MISSES_TO_LEARN - 1])).between == 0
+    assert 0.02 < np.sqrt(trust(shares(wobbling)).between) < 0.05
+    assert np.sqrt(trust(shares(lasting)).between) < 0.006 and trust(shares(lasting)).reason is not None
     calm = estimate_error(case_of(window, reference))
-    wide = estimate_error(case_of(window, reference, past_of(wobbling)))
+    wide = estimate_error(case_of(window, reference, shares(wobbling)))
     assert calm.high is not None and calm.low is not None and wide.high is not None and wide.low is not None
     assert wide.high - wide.low > 2 * (calm.high - calm.low)
 
 
 def test_few_labels_prove_little_and_none_nothing() -> None:
-    missed = [(0.2, 0.26)] * 3
+    missed = [[checked(0.2, 0.26)]] * 3
     assert trust(past_of(missed)).reason is not None
-    assert trust(past_of(missed, labelled=100)).reason is None
-    assert trust(past_of(missed, labelled=0)).reason is None
+    assert trust(shares([(0.2, 0.26)] * 3, labels=100)).reason is None
     assert trust(past_of(missed, settled=False)).reason is None
-    older = [replace(window, verdict={"error": {"error": 0.3}}) for window in past_of(missed)]
-    assert trust(older).reason is None
+    assert trust(past_of([()] * 3)).reason is None
+    assert trust([replace(window, verdict={"error": {"error": 0.3}}) for window in past_of(missed)]).reason is None

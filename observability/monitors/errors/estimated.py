@@ -20,9 +20,10 @@ from scipy import stats
 
 from bundle.signature import Feature
 from observability.monitors.case import Case
-from observability.monitors.errors.reweighted import Calibrated, Expected, calibrate_rows
+from observability.monitors.errors.checked import check
+from observability.monitors.errors.reweighted import Calibrated, Expected, Promised, calibrate_rows
 from observability.monitors.errors.trust import trust
-from observability.monitors.verdicts import EstimatedError
+from observability.monitors.verdicts import Checked, EstimatedError
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,15 +40,16 @@ def estimate_error(case: Case) -> EstimatedError:
     learned = _learned(case)
     if reason := _why_not(case, learned, int(scored.sum())):
         return EstimatedError(error=None, reason=f"cannot tell: {reason}")
-    expected = learned.calibrated().expect(
-        case.sample.frame[scored], scores[scored], _answers(case.sample.frame, case.threshold)[scored]
-    )
+    answers = _answers(case.sample.frame, case.threshold)[scored]
+    promised = learned.calibrated().promise(case.sample.frame[scored], scores[scored])
+    expected = promised.expect(answers)
     said = EstimatedError(
         error=None,
         reference=float(np.mean((learned.scores > case.threshold) != learned.labels)),
         method="weighted" if learned.calibrated().encoding.features else "cbpe",
         expected=expected.error,
         standard_error=float(np.sqrt(expected.chance + expected.doubt)),
+        checks=_checks(case, promised, answers, _numbers(case.sample.frame, "label")[scored]),
     )
     past = trust(case.past)
     if past.reason is not None:
@@ -103,6 +105,14 @@ def _learned(case: Case) -> _Learned:
     for part in (scores, labels, pd.util.hash_pandas_object(rows, index=False).to_numpy()):
         digest.update(np.ascontiguousarray(part).tobytes())
     return _Learned(digest.hexdigest(), rows, features, scores, labels)
+
+
+def _checks(case: Case, promised: Promised, answers: npt.NDArray[np.bool_], labels: Floats) -> tuple[Checked, ...]:
+    """None before labels are due: those that come first are no fair sample."""
+    known = np.isin(labels, [0, 1])
+    if not case.settled or known.sum() < case.settings.min_labels:
+        return ()
+    return check(promised.where(known), answers[known], labels[known])
 
 
 def _why_not(case: Case, learned: _Learned, scored: int) -> str | None:

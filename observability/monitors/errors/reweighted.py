@@ -51,6 +51,44 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Promised:
+    """Rows with their log-odds of class 1, and what is open about them."""
+
+    log_odds: Floats
+    columns: Floats
+    covariance: Floats
+    loose: Floats
+
+    @property
+    def chances(self) -> Floats:
+        return np.asarray(expit(self.log_odds))
+
+    @property
+    def spread(self) -> Floats:
+        """Variance of each row's label."""
+        return self.chances * (1 - self.chances)
+
+    def where(self, these: npt.NDArray[np.bool_]) -> Promised:
+        """Only these rows."""
+        return Promised(self.log_odds[these], self.columns[these], self.covariance, self.loose)
+
+    def variances(self, weights: Floats, covariance: Floats) -> tuple[float, float]:
+        """Of the weighted sum of labels: by chance, and of what is expected of it."""
+        slope = (weights * self.spread) @ self.columns
+        return float(weights**2 @ self.spread), float(slope @ covariance @ slope)
+
+    def expect(self, answers: npt.NDArray[np.bool_]) -> Expected:
+        """The share of wrong answers among these rows; there is at least one."""
+        chance, doubt = self.variances(wrong(answers) / len(answers), self.covariance)
+        return Expected(float(np.where(answers, 1 - self.chances, self.chances).mean()), chance, doubt)
+
+
+def wrong(answers: npt.NDArray[np.bool_]) -> Floats:
+    """What a label of class 1, rather than 0, adds to the wrong answers of each row."""
+    return np.where(answers, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
 class Calibrated:
     """Chances of class 1, by score and kind of row."""
 
@@ -58,19 +96,14 @@ class Calibrated:
     encoding: Encoding
     coefficients: Floats
     covariance: Floats
+    #: the same as far as only the labels tell: also a level and a slope that were left as they are are known no better
+    loose: Floats
 
-    def expect(self, rows: pd.DataFrame, scores: Floats, answers: npt.NDArray[np.bool_]) -> Expected:
-        """The share of wrong answers among these rows; there is at least one."""
+    def promise(self, rows: pd.DataFrame, scores: Floats) -> Promised:
+        """What these scores of these rows say of their labels."""
         log_odds = self.calibration.log_odds(scores)
         columns, _ = self.encoding.encode(log_odds, rows)
-        chances = expit(log_odds + columns @ self.coefficients)
-        spread = chances * (1 - chances)
-        slope = (np.where(answers, -1.0, 1.0) * spread) @ columns / len(scores)
-        return Expected(
-            error=float(np.where(answers, 1 - chances, chances).mean()),
-            chance=float(spread.sum()) / len(scores) ** 2,
-            doubt=float(slope @ self.covariance @ slope),
-        )
+        return Promised(log_odds + columns @ self.coefficients, columns, self.covariance, self.loose)
 
 
 def calibrate_rows(rows: pd.DataFrame, features: tuple[Feature, ...], scores: Floats, labels: Floats) -> Calibrated:
@@ -86,8 +119,8 @@ def calibrate_rows(rows: pd.DataFrame, features: tuple[Feature, ...], scores: Fl
 
 def _fit(
     columns: Floats, groups: npt.NDArray[np.intp], free: npt.NDArray[np.bool_], log_odds: Floats, labels: Floats
-) -> tuple[Floats, Floats]:
-    """Coefficients beside the calibrated log-odds, and their covariance."""
+) -> tuple[Floats, Floats, Floats]:
+    """Coefficients beside the calibrated log-odds, and their covariances."""
     coefficients = np.zeros(columns.shape[1])
     variances = np.full(groups.max() + 1, _AT_FIRST**2)
     for steps in _STEPS:
@@ -98,7 +131,8 @@ def _fit(
             covariance = _inverse(information, variances[groups], free)
             coefficients = covariance @ pull
             variances = _variances(coefficients, covariance, groups)
-    return coefficients, _inverse(information, _DOUBT * variances[groups], free)
+    unsure, loose = _DOUBT * variances[groups], free | (groups < 2)
+    return coefficients, _inverse(information, unsure, free), _inverse(information, unsure, loose)
 
 
 def _inverse(information: Floats, variances: Floats, free: npt.NDArray[np.bool_]) -> Floats:
