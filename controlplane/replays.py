@@ -33,7 +33,7 @@ ASSUMPTIONS: Final = (
     "diagnoses are those that are stored.",
     "Pauses are left out.",
 )
-#: of decisions of the past, the newest are compared
+#: of the decisions of the span, the newest are compared
 DECISIONS: Final = 20_000
 #: differing decisions and windows that are named; all are counted
 NAMED: Final = 50
@@ -70,6 +70,8 @@ class Decided(BaseModel):
     alike: int
     #: the first that are not
     differing: list[Differs]
+    #: decisions until here, of either, are not compared: later ones are as many as can be; None where all are
+    truncated_before: datetime | None = None
 
 
 class Rejudged(BaseModel):
@@ -187,7 +189,7 @@ def replay(
         model=model_id, since=since, until=ends, changed_rules=sorted(walk.new), fired=true, would_fire=would,
         rules=[_of_rule(name, of_rules, would, cost_of(1, known).cpu_hours) for name in names],
         cost_in_truth=cost_of(len(of_rules), known), cost=cost_of(len(would), known),
-        decisions=_decided(_decisions(store, model_id, since, ends), walk.said),
+        decisions=_decided(*_decisions(store, model_id, since, ends), walk.said),
         verdicts=Rejudged(windows=walk.judge.windows, left=walk.judge.left, changed=len(walk.judge.changed),
                           changed_windows=walk.judge.changed[:NAMED]),
         seconds=seconds, times_faster=(ends - since).total_seconds() / seconds, complete=walk.complete,
@@ -238,13 +240,17 @@ def _check_span(spec: ModelSpec, since: datetime, until: datetime, now: datetime
                 raise SpecRefused(str(error), field="rules") from error
 
 
-def _decisions(store: Store, model_id: str, since: datetime, until: datetime) -> list[DecisionRecord]:
-    """What rules decided in the span, oldest first."""
-    newest = store.decisions(model_id, DECISIONS)
-    return [each for each in reversed(newest) if since < each.decided_at <= until and is_of_rule(each)]
+def _decisions(
+    store: Store, model_id: str, since: datetime, until: datetime
+) -> tuple[Sequence[DecisionRecord], datetime | None]:
+    """What rules decided in the span, oldest first; and when the newest was decided that was one too many."""
+    newest = store.decisions(model_id, DECISIONS + 1, since, until)
+    cut = newest[-1].decided_at if len(newest) > DECISIONS else None
+    return [each for each in reversed(newest) if is_of_rule(each) and (cut is None or each.decided_at > cut)], cut
 
 
-def _decided(true: Sequence[DecisionRecord], said: Sequence[Said]) -> Decided:
+def _decided(true: Sequence[DecisionRecord], cut: datetime | None, said: Sequence[Said]) -> Decided:
+    said = [each for each in said if cut is None or each.at > cut]
     in_truth = [(each.rule, each.cause, each.reason) for each in true]
     replayed = [(each.decision.rule, each.decision.cause, each.decision.reason.name) for each in said]
     only_truth, only_replay = Counter(in_truth) - Counter(replayed), Counter(replayed) - Counter(in_truth)
@@ -254,7 +260,7 @@ def _decided(true: Sequence[DecisionRecord], said: Sequence[Said]) -> Decided:
     differing += _differing("replay", [(each.at, key) for each, key in zip(said, replayed, strict=True)], only_replay)
     return Decided(
         in_truth=len(in_truth), in_replay=len(replayed), alike=len(in_truth) - only_truth.total(),
-        differing=sorted(differing, key=lambda each: each.at)[:NAMED],
+        differing=sorted(differing, key=lambda each: each.at)[:NAMED], truncated_before=cut,
     )  # fmt: skip
 
 

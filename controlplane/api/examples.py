@@ -106,7 +106,9 @@ _OF_RULE: Final[dict[str, Any]] = {"rule": "drifted", "fired": 0, "would_fire": 
 _DIFFERS: Final[dict[str, Any]] = {
     "where": "replay", "at": _AT, "rule": "drifted", "cause": "w-1", "reason": "RETRAIN_DRIFT",
 }  # fmt: skip
-_DECIDED: Final[dict[str, Any]] = {"in_truth": 40, "in_replay": 41, "alike": 40, "differing": [_DIFFERS]}
+_DECIDED: Final[dict[str, Any]] = {
+    "in_truth": 40, "in_replay": 41, "alike": 40, "differing": [_DIFFERS], "truncated_before": None,
+}  # fmt: skip
 _REJUDGED: Final[dict[str, Any]] = {"windows": 12, "left": 0, "changed": 1, "changed_windows": ["w-1"]}
 _REPLAYED: Final[dict[str, Any]] = {
     "model": "default/tweets", "since": _AT, "until": _AT, "changed_rules": ["drifted"], "fired": [],

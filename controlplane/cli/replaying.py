@@ -61,10 +61,12 @@ def show(console: Console, told: dict[str, Any]) -> None:
         for name, firings in (("in truth", told["fired"]), ("in the replay", told["would_fire"])):
             console.print(f"{name:>13} {line_of(firings, since, until, LANE)}", highlight=False, soft_wrap=True)
     decisions, verdicts = told["decisions"], told["verdicts"]
+    before = decisions["truncated_before"]
     console.print(
         f"from {when(told['since'])} to {when(told['until'])} in {told['seconds']:.2f} seconds, "
         f"{told['times_faster']:,.0f} times faster than time{'' if told['complete'] else '; the rest was too long'}\n"
-        f"{decisions['alike']} of {decisions['in_truth']} decisions are the same, of {decisions['in_replay']} now\n"
+        f"{decisions['alike']} of {decisions['in_truth']} decisions are the same, of {decisions['in_replay']} now"
+        f"{f'; those until {when(before)} were too many and are left out' if before else ''}\n"
         f"{verdicts['windows']} windows judged again, {verdicts['changed']} of them otherwise; "
         f"{verdicts['left']} have no p-values and stay",
         soft_wrap=True, highlight=False,

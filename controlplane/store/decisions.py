@@ -170,10 +170,16 @@ class Decisions(Judging):
         self._tell(session, "decision", model_id, {**body, "detail": record.detail}, now)
         return record
 
-    def decisions(self, model_id: str, limit: int = 100) -> Sequence[DecisionRecord]:
-        """A model's decisions, newest first."""
+    def decisions(
+        self, model_id: str, limit: int = 100, after: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[DecisionRecord]:
+        """A model's decisions, newest first; those later than an instant, and not later than another."""
         with self._reading() as session:
             query = select(DecisionRecord).where(DecisionRecord.model == model_id)
+            if after is not None:
+                query = query.where(col(DecisionRecord.decided_at) > after)
+            if until is not None:
+                query = query.where(col(DecisionRecord.decided_at) <= until)
             return session.exec(query.order_by(col(DecisionRecord.id).desc()).limit(limit)).all()
 
     def firings(self, model_id: str, limit: int = 100) -> Sequence[Firing]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import random
 from datetime import timedelta
 
 import pytest
+from rich.console import Console
 
+from controlplane import replays
+from controlplane.cli.replaying import show
 from controlplane.errors import NotFound, SpecRefused
 from controlplane.replays import replay, walk_again
 from controlplane.rules.facts import MANUAL
@@ -132,6 +136,23 @@ def test_under_identical_settings_every_decision_is_the_same_whenever_the_replay
     assert said.decisions.differing == [] == said.changed_rules
     assert all(each.fired == each.would_fire == each.alike for each in said.rules)
     assert said.cost.runs == said.cost_in_truth.runs and said.verdicts.windows == said.verdicts.changed == 0
+
+
+def test_where_there_are_too_many_decisions_the_newest_are_compared_and_the_answer_says_since_when(quiet, monkeypatch):
+    whole, most = again(quiet).decisions, 20
+    assert whole.truncated_before is None and whole.in_truth > most
+    monkeypatch.setattr(replays, "DECISIONS", most)
+    newest = quiet.store.decisions(MODEL, most + 1)
+
+    said = again(quiet)
+
+    assert said.decisions.truncated_before == newest[-1].decided_at
+    of_rules = [each for each in newest if each.rule != MANUAL and each.decided_at > newest[-1].decided_at]
+    assert 0 < said.decisions.in_truth == len(of_rules) <= most
+    assert said.decisions.in_replay <= said.decisions.in_truth < whole.in_replay, "of both the same span"
+    console = Console(width=80, file=io.StringIO())
+    show(console, said.model_dump(mode="json"))
+    assert "until 2021-01-" in console.file.getvalue() and "too many and are left out" in console.file.getvalue()
 
 
 def test_another_margin_changes_the_windows_between_the_two_and_the_rules_that_look_at_them(quiet):
