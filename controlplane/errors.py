@@ -29,8 +29,10 @@ ControlPlaneError
 ├── Unsafe                     the settings would start something that others can get into
 ├── SchemaBehind               the database's schema is not this release's
 ├── Busy                       the database could not take it now; nothing was changed
-├── TrialsBusy                 others try rules now
-├── ReportsBusy                another report is being written
+├── Occupied                   as many as may do this at a time are at it: nothing is wrong
+│   ├── TrialsBusy
+│   ├── ReferencesBusy
+│   └── ReportsBusy
 ├── ReportFailed               the process that writes a report ended without one
 ├── NotTaken                   the spool could not take events: post them again
 ├── NotDelivered               a channel did not take a notification; it is tried again
@@ -238,18 +240,29 @@ class Busy(ControlPlaneError):
     status = 503
 
 
-class TrialsBusy(ControlPlaneError):
+class Occupied(ControlPlaneError):
+    """As many as may do this at a time are at it: ask again soon."""
+
+    code = "occupied"
+    status = 503
+
+
+class TrialsBusy(Occupied):
     """Others try rules now, and a trial takes the processor for itself: ask again soon."""
 
     code = "trials_busy"
-    status = 503
 
 
-class ReportsBusy(ControlPlaneError):
+class ReferencesBusy(Occupied):
+    """Others declare references now, which takes the processor for itself: post it again soon."""
+
+    code = "references_busy"
+
+
+class ReportsBusy(Occupied):
     """Another report is being written, which takes the processor for itself: ask again soon."""
 
     code = "reports_busy"
-    status = 503
 
 
 class ReportFailed(ControlPlaneError):

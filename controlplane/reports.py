@@ -10,7 +10,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
@@ -20,6 +19,7 @@ from pydantic import BaseModel, SecretStr, field_serializer
 from bundle.home import Home
 from controlplane.environment import handed_on
 from controlplane.errors import BrokenEvidence, Busy, NotFound, NotReportable, ReportFailed, ReportsBusy
+from controlplane.places import Places
 
 LOG: Final = logging.getLogger(__name__)
 #: of the environment: how the log store and the database are reached
@@ -69,20 +69,15 @@ class ReportProcess:
         self._command = tuple(command or (sys.executable, "-m", "controlplane.reportprocess"))
         inherited = handed_on(os.environ, NEEDED) if environment is None else dict(environment)
         self._environment = inherited | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._one = threading.BoundedSemaphore(1)
+        self._places = Places(1, ReportsBusy, RETRY_SECONDS)
 
     def __call__(self, model_id: str, window_id: str) -> bytes:
         """The report of a window as one HTML file.
 
         Raises ReportsBusy, what the process refuses with, or ReportFailed where it ends without a word or in no time.
         """
-        if not self._one.acquire(blocking=False):
-            raise ReportsBusy(retry_after=RETRY_SECONDS)
-        try:
-            asked = Wanted(database=self._database, home=self._home, model=model_id, window=window_id)
-            return self._written(asked)
-        finally:
-            self._one.release()
+        with self._places.one():
+            return self._written(Wanted(database=self._database, home=self._home, model=model_id, window=window_id))
 
     def _written(self, asked: Wanted) -> bytes:
         try:

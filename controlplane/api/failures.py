@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from controlplane.errors import Busy, ControlPlaneError, ReportsBusy, TrialsBusy
+from controlplane.errors import Busy, ControlPlaneError, Occupied
 from controlplane.lifecycle import IllegalTransition
 
 LOG: Final = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def install(app: FastAPI) -> None:
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ControlPlaneError)  # noqa: S101 - registered for it
-    if error.status >= 500 and not isinstance(error, TrialsBusy | ReportsBusy):  # nothing is wrong
+    if error.status >= 500 and not isinstance(error, Occupied):
         LOG.error("%s %s: %s", request.method, request.url.path, error)
     return of_error(error)
 

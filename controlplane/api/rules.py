@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,6 +10,7 @@ from pydantic import Field
 
 from controlplane.api.parts import Asked, KnownModel, TheParts
 from controlplane.errors import TrialsBusy
+from controlplane.places import Places
 from controlplane.replays import Replayed, replay
 from controlplane.trials import Trial, try_rule
 from observability.events import Instant
@@ -22,7 +20,7 @@ router = APIRouter(prefix="/api/v1/models/{ns}/{slug}", tags=["rules"])
 BACK: Final = timedelta(days=30)
 #: trials of one process at a time: each keeps a processor busy for seconds, and everybody else needs one too
 AT_ONCE: Final = 2
-_TRYING: Final = threading.BoundedSemaphore(AT_ONCE)
+_TRYING: Final = Places(AT_ONCE, TrialsBusy)
 
 
 class TryRule(Asked):
@@ -35,7 +33,7 @@ class TryRule(Asked):
 @router.post("/rules/try")
 def try_a_rule(parts: TheParts, model_id: KnownModel, asked: TryRule) -> Trial:
     """When a rule would have fired over what is stored, what it would have waited for, and the cost."""
-    with _at_most():
+    with _TRYING.one():
         now = parts.clock.now()
         return try_rule(parts.store, model_id, asked.rule, asked.since or now - BACK, now)
 
@@ -54,18 +52,7 @@ class ReplayRules(Asked):
 @router.post("/replay")
 def replay_rules(parts: TheParts, model_id: KnownModel, asked: ReplayRules) -> Replayed:
     """What all rules would have decided over what is stored, under other settings, beside what they did."""
-    with _at_most():
+    with _TRYING.one():
         now = parts.clock.now()
         until = asked.until or now
         return replay(parts.store, model_id, asked.changes, asked.since or min(until, now) - BACK, until, now)
-
-
-@contextmanager
-def _at_most() -> Iterator[None]:
-    """A place among those that are tried at one time. Raises TrialsBusy."""
-    if not _TRYING.acquire(blocking=False):
-        raise TrialsBusy
-    try:
-        yield
-    finally:
-        _TRYING.release()

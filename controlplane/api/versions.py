@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter, Request
 from pydantic import Field
 
@@ -9,10 +11,15 @@ from controlplane.api.acting import act_of
 from controlplane.api.history import VersionNumber, version_views
 from controlplane.api.parts import KnownModel, Parts, Reason, TheParts
 from controlplane.declaring import DeclaredRows, declare_reference
+from controlplane.errors import ReferencesBusy
+from controlplane.places import Places
 from controlplane.views import VersionView
 from controlplane.words import one_line
 
 router = APIRouter(prefix="/api/v1/models/{ns}/{slug}", tags=["versions"])
+#: references of one process at a time: statistics of up to 100,000 rows keep a processor busy
+AT_ONCE: Final = 2
+_DECLARING: Final = Places(AT_ONCE, ReferencesBusy)
 
 
 class Declared(Reason, DeclaredRows):
@@ -25,7 +32,8 @@ def declare(request: Request, parts: TheParts, model_id: KnownModel, asked: Decl
     rows. The same rows again are the same version.
     """
     act = act_of(request, one_line(asked.reason))
-    version = declare_reference(parts.store, parts.blobs, model_id, asked, act.why, parts.clock.now(), act)
+    with _DECLARING.one():
+        version = declare_reference(parts.store, parts.blobs, model_id, asked, act.why, parts.clock.now(), act)
     return _shown(parts, model_id, version.number)
 
 

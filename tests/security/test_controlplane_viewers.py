@@ -13,7 +13,7 @@ from sqlmodel import Session, func, select
 from controlplane.access.auth import Authenticator
 from controlplane.access.throttle import Throttle
 from controlplane.access.tokens import mint
-from controlplane.api import Parts, create_app, rules
+from controlplane.api import Parts, create_app, rules, versions
 from controlplane.processes import admin_pages
 from controlplane.store import Store, answers
 from controlplane.store.people import MOST_SESSIONS
@@ -21,6 +21,7 @@ from controlplane.tables import Answer, AuditEntry, Failure, SignIn
 from controlplane.trials import SECONDS, try_rule
 from tests.api_client import api_of
 from tests.controlplane_world import MODEL, START, FakeClock, World, spec
+from tests.watched_world import VERSIONS, Elsewhere, reference
 
 PATH = f"/api/v1/models/{MODEL}/rules/try"
 EACH_SECOND = {"name": "x", "kind": "schedule", "every": "1s"}
@@ -59,6 +60,29 @@ def test_two_at_a_time_are_tried_and_whoever_comes_meanwhile_is_told_to_come_aga
         assert {each.result().status_code for each in first} == {200}
         assert client.post(PATH, json={"rule": VOLUME}).status_code == 200, "what was refused holds nothing"
     assert not caplog.records, "nothing is wrong that an operator should read of"
+
+
+def test_two_references_at_a_time_are_declared_and_whoever_comes_meanwhile_is_told_to_come_again(tmp_path, monkeypatch):
+    world, begun, ends = Elsewhere(tmp_path), threading.Semaphore(0), threading.Event()
+    true = versions.declare_reference
+
+    def slow(*asked):
+        begun.release()
+        assert ends.wait(30)
+        return true(*asked)
+
+    monkeypatch.setattr(versions, "declare_reference", slow)
+    with world.api as client, ThreadPoolExecutor(versions.AT_ONCE) as pool:
+        first = [pool.submit(client.post, VERSIONS, json=reference(seed=seed)) for seed in range(versions.AT_ONCE)]
+        for _ in first:
+            assert begun.acquire(timeout=30)
+        told = client.post(VERSIONS, json=reference())
+        assert (told.status_code, told.json()["error"]["code"]) == (503, "references_busy")
+        assert told.headers["Retry-After"] == "1"
+        ends.set()
+        assert {each.result().status_code for each in first} == {200}
+        assert client.post(VERSIONS, json={**reference(), "label": [7]}).status_code == 422
+        assert client.post(VERSIONS, json=reference()).status_code == 200, "what was refused holds nothing"
 
 
 def test_a_trial_that_was_refused_or_failed_gives_its_place_back(world):
