@@ -1,8 +1,9 @@
 """S5, the closed loop: what retraining costs and brings under each policy, beside what hindsight could have done.
 
-Windows are judged, rules decide, gates and guards compare: all by the product's own code (`s5_loop`), with one
-configuration for all streams. The rivals promote whatever they have trained, as they are used; the rules of the product
-go through shadow, gate and watch. A retraining is a model that was made, also where the gate refused it.
+Windows are judged, rules decide, shadows and guards compare: all by the product's own code (`s5_loop`), with one
+configuration for all streams. The rivals promote whatever they have trained, as they are used; what the rules of the
+product have trained goes through a shadow that it has to win, and a watch. A retraining is a model that was made, also
+one that was refused.
 """
 
 from __future__ import annotations
@@ -17,19 +18,18 @@ import numpy.typing as npt
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bench.drift_stage.planner import plan, plans, total_by_retrainopt
-from bench.drift_stage.s5_loop import FIRST, Course, Monitors, Rollout, Way, follow
+from bench.drift_stage.s5_loop import DAY, FIRST, Course, Monitors, Rollout, Way, follow
 from bench.drift_stage.s5_models import Models
 from bench.drift_stage.s5_policies import EvidentlyDrift, by_rule, every, never, on_accuracy_drop
 from bench.drift_stage.s5_sets import KINDS, SEEDS, Stream, flights, made, noaa
 from bench.form import Claim
 from observability.monitors.settings import MonitorSettings
-from pipeline.contract.promotionspec import Gate, Guards
+from pipeline.contract.promotionspec import Better, Guards, Shadow
 from pipeline.contract.rulespec import DriftRule, WorthRule
 
-#: how a challenger of the product's rules comes into production: one batch unseen, then watched
+#: how a challenger of the product's rules comes into production: unseen until it is shown to be better, then watched
 ROLLOUT: Final = Rollout(
-    shadow_rows=500,
-    gate=Gate(metric="brier", confidence=0.7),
+    shadow=Shadow(rows=500, at_least=2 * DAY, better=Better(metric="brier", confidence=0.7, max_labels=4_000)),
     guards=Guards(metric="brier", confidence=0.8),
     watched=8,
 )

@@ -1,8 +1,8 @@
 """The closed loop over a stream: windows judged, rules asked, challengers made, shadowed, promoted and taken back.
 
 Each part is the product's: `observability.monitors.judging.judge` says what a window holds, `controlplane.rules`
-decides, the gate of `controlplane.promotion` compares, and the rollout's guards take back. Only time and the store are
-played.
+decides, the proof that a shadow asks for and the guards of a rollout are those of `controlplane.promotion`. Only time
+and the store are played.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from controlplane.loop.comparing import RESAMPLES, SAMPLE
 from controlplane.loop.evidence import window_facts
 from controlplane.loop.scoring import stored
 from controlplane.promotion.gate import GateRows, improvement
-from controlplane.promotion.gate import judge as judge_gate
+from controlplane.promotion.proof import Proof, measure, prove
 from controlplane.promotion.rollout import tripped
 from controlplane.rules.facts import WindowFacts
 from controlplane.rules.worth import Life, Trial, WindowLoss
@@ -30,7 +30,7 @@ from observability.monitors.judging import judge
 from observability.monitors.settings import MonitorSettings
 from observability.monitors.verdicts import WindowVerdict
 from observability.ports import Sample
-from pipeline.contract.promotionspec import Gate, Guards
+from pipeline.contract.promotionspec import Guards, Shadow
 
 #: the model that every policy begins with
 FIRST: Final = BATCHES - 1
@@ -47,9 +47,8 @@ Policy: TypeAlias = "Callable[[Course, int], bool]"
 class Rollout:
     """How a challenger comes into production: one configuration for all streams."""
 
-    #: rows that both score unseen before the gate is asked
-    shadow_rows: int
-    gate: Gate
+    #: how long it scores unseen, and what it has to show there
+    shadow: Shadow
     guards: Guards
     #: batches after the promotion in which the version that was replaced scores beside it
     watched: int
@@ -182,7 +181,7 @@ def follow(models: Models, monitors: Monitors, way: Way) -> Course:
             course.lives[-1] = replace(course.lives[-1], windows=(*course.lives[-1].windows, window))
         if way.rollout is not None:
             _watch(course, way.rollout, batch)
-            _gate(course, way.rollout, batch)
+            _shadow(course, way.rollout, batch)
         if course.challenger is None and batch + 1 < models.stream.batches and way.policy(course, batch):
             course.fits += 1
             if way.rollout is None:
@@ -229,18 +228,23 @@ def counted(models: Models, model: int, batch: int) -> WindowLoss:
     return WindowLoss(str(batch), rows, rows, error, standard_error(error, rows))
 
 
-def _gate(course: Course, rollout: Rollout, batch: int) -> None:
-    """Ask the gate about a challenger that has been in shadow for long enough."""
-    made = course.challenger
-    if made is None or (batch - made) * course.models.stream.rows < rollout.shadow_rows:
+def _shadow(course: Course, rollout: Rollout, batch: int) -> None:
+    """Ask whether a challenger is better by now: undecided, it goes on in shadow."""
+    made, shadow, better = course.challenger, rollout.shadow, rollout.shadow.better
+    if made is None or better is None or (batch - made) * DAY < shadow.at_least:
         return
-    rows = _rows(course.models, course.serving, made, made + 1, batch)
-    passed = judge_gate(rollout.gate, rows, f"{course.models.stream.name}-{made}").passed
+    if (batch - made) * course.models.stream.rows < shadow.rows:
+        return
+    whole, seed = _rows(course.models, course.serving, made, made + 1, batch), f"{course.models.stream.name}-{made}"
+    rows = _sampled(whole, seed, max(SAMPLE, better.max_labels))
+    proof, _ = prove(better, len(whole), measure(better, rows, seed))
+    if proof is Proof.UNDECIDED:
+        return
     life = course.lives[-1]
     gain = _gain(course.models, course.serving, made, made + 1, batch, len(life.windows))
     course.lives[-1] = replace(life, trials=(*life.trials, gain))
     course.challenger = None
-    if passed:
+    if proof is Proof.BETTER:
         course.watching = (course.serving, course.lives[-1], batch) if rollout.watched else None
         _promote(course, made, batch)
 
@@ -261,11 +265,11 @@ def _rows(models: Models, champion: int, challenger: int, first: int, last: int)
     )
 
 
-def _sampled(rows: GateRows, seed: str) -> GateRows:
+def _sampled(rows: GateRows, seed: str, most: int = SAMPLE) -> GateRows:
     """So many of them as the product looks at."""
-    if len(rows) <= SAMPLE:
+    if len(rows) <= most:
         return rows
-    drawn = np.random.default_rng([ord(letter) for letter in seed]).permutation(len(rows)) < SAMPLE
+    drawn = np.random.default_rng([ord(letter) for letter in seed]).permutation(len(rows)) < most
     return rows.where(drawn)
 
 

@@ -77,17 +77,17 @@ def flights() -> Stream | str:
     return _stream("flights", frame, (rows["arr_delay"] > FLIGHT_MINUTES_LATE).to_numpy(np.int64), 6_000)
 
 
-def made(kind: str, seed: int, batches: int = 36, rows: int = 500) -> Stream:
-    """A made stream of a kind, one of KINDS."""
-    rng = np.random.default_rng([seed, sorted(KINDS).index(kind)])
-    features = rng.normal(size=(batches * rows, 6))
-    old, new = rng.normal(size=(2, 6))
+def made(kind: str, seed: int, batches: int = 36, rows: int = 500, columns: int = 6, noise: float = 1.0) -> Stream:
+    """A made stream of a kind, one of KINDS. The more noise and columns, the more models differ by chance alone."""
+    rng = np.random.default_rng([seed, ORDER.index(kind)])
+    features = rng.normal(size=(batches * rows, columns))
+    old, new = rng.normal(size=(2, columns))
     turned, shifted = KINDS[kind](batches, rng)
     turn, shift = np.repeat(turned, rows), np.repeat(shifted, rows)
     concept = np.cos(turn)[:, None] * old + np.sin(turn)[:, None] * new
     signal = (features * concept).sum(axis=1) + 0.8 * features[:, 0] * features[:, 1] + shift
-    labels = (signal + rng.logistic(scale=1.0, size=len(signal)) > 0.8).astype(np.int64)
-    frame = pd.DataFrame(features, columns=[f"x{number}" for number in range(6)])
+    labels = (signal + rng.logistic(scale=noise, size=len(signal)) > 0.8).astype(np.int64)
+    frame = pd.DataFrame(features, columns=[f"x{number}" for number in range(columns)])
     return _stream(f"{kind}", frame, labels, rows)
 
 
@@ -124,6 +124,18 @@ def _season(batches: int, rng: np.random.Generator) -> Change:
     return rng.uniform(0.15, 0.4) * swing, 0.5 * swing
 
 
+def _recurring(batches: int, rng: np.random.Generator) -> Change:
+    """Two concepts take turns, each for as long as it happens to stay."""
+    turns = rng.random(batches) < 1 / rng.uniform(5, 12)
+    return np.where(np.cumsum(turns) % 2, rng.uniform(0.2, 0.6), 0.0), np.zeros(batches)
+
+
+def _wander(batches: int, rng: np.random.Generator) -> Change:
+    """The concept moves at random, at some times hardly and at others much."""
+    steps = rng.standard_t(3, size=batches) * rng.uniform(0.02, 0.08)
+    return np.cumsum(steps), 0.2 * np.cumsum(rng.normal(scale=0.1, size=batches))
+
+
 def _mixed(batches: int, rng: np.random.Generator) -> Change:
     """A slow decay under storms and a season."""
     (decay, _), (_, storm), (_, season) = _decay(batches, rng), _storm(batches, rng), _season(batches, rng)
@@ -138,7 +150,11 @@ KINDS: Final[Mapping[str, Callable[[int, np.random.Generator], Change]]] = {
     "storm": _storm,
     "season": _season,
     "mixed": _mixed,
+    "recurring": _recurring,
+    "wander": _wander,
 }
+#: a kind draws by its place here: kinds are added at the end, so that the others stay as they were
+ORDER: Final = ("abrupt", "decay", "mixed", "season", "stationary", "storm", "recurring", "wander")
 
 
 def _stream(name: str, frame: pd.DataFrame, labels: Labels, rows: int) -> Stream:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from controlplane.lifecycle import RolloutState
 from controlplane.loop.boundary import apart
-from controlplane.promotion.gate import GateRows, improvement
+from controlplane.promotion.gate import GateRows, error_gain, improvement
+from controlplane.promotion.proof import measure
 from controlplane.store import Store
 from controlplane.tables import Json, Rollout
 from observability.ports import LogStore, LogStoreUnavailable, Paired
@@ -52,14 +53,20 @@ def _compare_while_it_answers(store: Store, logs: LogStore, rollout: Rollout, ch
 def _compare(store: Store, logs: LogStore, rollout: Rollout, champion: int, now: datetime) -> None:
     version = store.version(rollout.model, rollout.version)
     request = TrainingRequest.model_validate(store.run(version.run_key).request)
-    found = logs.compare(rollout.model, champion, rollout.version, rollout.recorded_at, SAMPLE)
+    plan = request.spec.rollout
+    better = plan.shadow.better if plan.shadow is not None and rollout.state is RolloutState.SHADOW else None
+    sample = SAMPLE if better is None else max(SAMPLE, better.max_labels)
+    found = logs.compare(rollout.model, champion, rollout.version, rollout.recorded_at, sample)
     known = store.comparison(rollout.id)
     numbers = counted(found)
     if known is not None and known.since == rollout.recorded_at and _is_known(known.numbers, numbers):
         return
-    guards = request.spec.rollout.guards
     seed = f"{rollout.id}:{rollout.recorded_at.isoformat()}"
-    store.record_comparison(rollout, numbers | {"improvement": improved(found, guards, seed)}, now)
+    measured: Json = {"improvement": improved(found, plan.guards, seed)}
+    if better is not None:
+        rows = _rows(found)
+        measured |= {"better": measure(better, rows, f"{seed}:better"), **error_gain(rows)}
+    store.record_comparison(rollout, numbers | measured, now)
 
 
 def counted(found: Paired) -> Json:
@@ -83,6 +90,11 @@ def _labelled(found: Paired) -> npt.NDArray[np.float64]:
     return columns
 
 
+def _rows(found: Paired) -> GateRows:
+    labels, champion, challenger = _labelled(found)
+    return GateRows(labels, challenger, champion)
+
+
 def _is_known(known: Json, numbers: Json) -> bool:
     return {name: known.get(name) for name in numbers} == numbers
 
@@ -94,8 +106,7 @@ def improved(found: Paired, guards: Guards, seed: str) -> dict[str, Any] | None:
     """
     if guards.metric is None or found.labelled < guards.min_labels:
         return None
-    labels, champion, challenger = _labelled(found)
-    measured = improvement(guards.metric, GateRows(labels, challenger, champion), guards.confidence, RESAMPLES, seed)
+    measured = improvement(guards.metric, _rows(found), guards.confidence, RESAMPLES, seed)
     if measured is None or not math.isfinite(measured.upper):
         return None
     told = dataclasses.asdict(measured)

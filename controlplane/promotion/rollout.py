@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol, TypeAlias
 
 from controlplane.lifecycle import RolloutState
+from controlplane.promotion.proof import Proof, prove
 from observability.durations import format_duration
 from pipeline.contract.promotionspec import Canary, Guards, RolloutPlan, Shadow
 
@@ -84,12 +85,14 @@ class StepReason(StrEnum):
     STAY_LOADING = "not loaded everywhere"
     STAY_FEW_ROWS = "too few rows"
     STAY_TIME = "too early"
+    STAY_UNDECIDED = "not decided whether it is better"
     STAY_WATCHING = "being watched"
     STOP_OVERTAKEN = "made to replace a version that is not in production any more"
     STOP_LOAD = "an instance could not load it"
     STOP_ERRORS = "it fails on too many rows"
     STOP_LATENCY = "it is too slow"
     STOP_METRIC = "shown to be worse than the other version"
+    STOP_NOT_BETTER = "not shown to be better than the champion in shadow"
     STOP_DEADLINE = "not in production in time"
     STOP_UNREADABLE = "this release cannot read what was asked of it"
     STOP_ASKED = "a person stopped it"
@@ -228,7 +231,19 @@ def _not_yet(facts: RolloutFacts) -> Step | None:
         return Step(StepReason.STAY_TIME, f"waits until {until:%Y-%m-%d %H:%M:%S} UTC")
     if facts.compared is None or facts.compared["rows"] - facts.compared["failed"] < plan.rows:
         return Step(StepReason.STAY_FEW_ROWS, f"waits for {plan.rows} rows that both have scored")
-    return None
+    return _unproven(plan, facts.compared)
+
+
+def _unproven(plan: Shadow | Canary, compared: Mapping[str, Any]) -> Step | None:
+    """Where a shadow has to show that the challenger is better: it waits until it does, and ends where it does not."""
+    if isinstance(plan, Canary) or plan.better is None:
+        return None
+    proof, detail = prove(plan.better, compared["labelled"], compared.get("better"))
+    if proof is Proof.BETTER:
+        return None
+    if proof is Proof.NOT_BETTER:
+        return Step(StepReason.STOP_NOT_BETTER, detail, RolloutState.ABORTED)
+    return Step(StepReason.STAY_UNDECIDED, detail)
 
 
 def _planned(facts: RolloutFacts) -> Shadow | Canary | None:

@@ -61,6 +61,24 @@ class Gate(Frozen):
     approval: bool = False
 
 
+class Better(Frozen):
+    """What a challenger must show in shadow before it answers anybody; it stays there until that is decided."""
+
+    metric: GateMetric = "brier"
+    #: the probability that it is better than the champion must be at least this; it goes where it is as surely worse
+    confidence: FiniteFloat = Field(default=0.8, gt=0.5, lt=1)
+    #: fewer labelled rows show nothing
+    min_labels: int = Field(default=200, ge=20)
+    #: undecided on so many labelled rows, it goes
+    max_labels: int = Field(default=4_000, ge=20, le=20_000)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Better:
+        if self.max_labels < self.min_labels:
+            raise ValueError("better: max_labels must be at least min_labels")
+        return self
+
+
 class Shadow(Frozen):
     """The challenger scores what the champion answers; nobody sees it."""
 
@@ -68,6 +86,8 @@ class Shadow(Frozen):
     rows: int = Field(default=500, ge=1)
     #: no sooner than this
     at_least: Duration = timedelta(0)
+    #: and not before this is shown on the labelled ones; where not said, nothing has to be shown
+    better: Better | None = None
 
 
 class Canary(Frozen):

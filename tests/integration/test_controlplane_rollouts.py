@@ -256,6 +256,26 @@ def test_measuring_the_same_again_changes_nothing(tmp_path):
     assert world.changes() > before
 
 
+def test_a_shadow_that_is_undecided_goes_on_with_the_same_version_until_its_labels_decide(tmp_path):
+    better = {"metric": "brier", "confidence": 0.8, "min_labels": 100, "max_labels": 3_000}
+    world = Rolling(tmp_path, {"shadow": SHADOW | {"better": better}})
+    world.go_until(RolloutState.SHADOW)
+    for _ in range(3):
+        assert world.go(labelled=300, gain=0.0) is RolloutState.SHADOW
+    assert world.rollout().reason == "STAY_UNDECIDED" and "until 3000 rows" in world.rollout().note
+    assert world.go(labelled=600, gain=0.1) is RolloutState.DONE
+    assert world.states() == {1: "retired", 2: "production"}
+
+
+def test_a_shadow_that_never_shows_its_version_to_be_better_rejects_it_with_the_numbers(tmp_path):
+    world = Rolling(tmp_path, {"shadow": SHADOW | {"better": {"min_labels": 100, "max_labels": 1_000}}})
+    world.go_until(RolloutState.SHADOW)
+    assert world.go(labelled=1_000, gain=0.0) is RolloutState.ABORTED
+    assert world.rollout().reason == "STOP_NOT_BETTER" and "on 1000 labelled rows" in world.rollout().note
+    assert world.states() == {1: "production", 2: "rejected"}
+    assert world.store.comparison(world.rollout().id).numbers["error_gain_se"] > 0
+
+
 def test_a_step_waits_for_its_time(tmp_path):
     world = Rolling(tmp_path, {"shadow": {"rows": 10, "at_least": "3h"}})
     world.go_until(RolloutState.SHADOW)
