@@ -35,6 +35,9 @@ def _number(value: float) -> float:
     return int(value) if value.is_integer() and abs(value) < _WHOLE else value
 
 
+Number = Annotated[float, AfterValidator(_number)]
+
+
 class EventRefused(ValueError):
     """The bytes are not an event; says which field is wrong."""
 
@@ -81,7 +84,7 @@ class LabelEvent(Frozen):
     model: ModelId
     prediction_id: str = Field(min_length=1, max_length=64)
     #: of a classifier 0 or 1, of a regression model the number that was true
-    label: Annotated[float, AfterValidator(_number)]
+    label: Number
     label_time: Instant
     observed_time: Instant
     sample_key: str = Field(pattern="^[0-9a-f]{16}$")

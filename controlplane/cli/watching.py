@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -77,4 +78,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a table holds
     """As JSON says it; a number that is none is missing."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
     return None if isinstance(value, float) and value != value else value

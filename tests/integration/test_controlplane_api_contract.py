@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,7 @@ def lines_of_elsewhere(world, folder) -> Iterator[str]:
          "followers": np.arange(1500.0), "place": ["x", None, "y"] * 500, "score": np.linspace(0, 1, 1500)}
     )  # fmt: skip
     rows.loc[3, "followers"] = np.nan
-    labels = pd.DataFrame({"prediction_id": rows["id"], "label": [0, 1] * 750})
+    labels = pd.DataFrame({"prediction_id": rows["id"], "label": [Decimal(0), Decimal(1)] * 750})
     for name, table in (("usual", rows.drop(columns="id")), ("rows", rows), ("labels", labels)):
         table.to_parquet(folder / f"{name}.parquet")
     yield f"watch {model} --reference {folder}/usual.parquet --reason why"
