@@ -17,6 +17,7 @@ from observability.monitors.errors.stream import judge_stream
 from observability.monitors.errors.verdict import judge_errors
 from observability.monitors.evidently_scores import count_quality
 from observability.monitors.quality import judge_quality
+from observability.monitors.triage.columns import Columns
 from observability.monitors.triage.diagnosis import diagnose
 from observability.monitors.triage.hypotheses import shown
 from observability.monitors.verdicts import (
@@ -47,17 +48,18 @@ def judge(case: Case) -> WindowVerdict:
 
     A part that the data are too odd for ends no other. The diagnosis is last: it weighs what the other parts said.
     """
+    columns = _judged("columns", case, lambda: Columns.of(case), lambda why: None)
     verdict = WindowVerdict(
         rows=case.sample.rows,
         sampled=len(case.sample.frame),
         labelled=case.sample.labelled,
         drift=_drift(case),
-        quality=_judged("quality", case, lambda: judge_quality(case, _counted(case)), _no_quality),
+        quality=_judged("quality", case, lambda: judge_quality(case, _counted(case), columns), _no_quality),
         errors=_judged("errors", case, lambda: judge_errors(case), _no_errors),
         stream=_judged("stream", case, lambda: judge_stream(case), _no_stream),
         estimate=_judged("estimate", case, lambda: estimate_error(case), _no_estimate),
     )
-    diagnosis = _judged("diagnosis", case, lambda: diagnose(case, verdict), _no_diagnosis)
+    diagnosis = _judged("diagnosis", case, lambda: diagnose(case, verdict, columns), _no_diagnosis)
     return verdict.model_copy(update={"diagnosis": diagnosis})
 
 

@@ -29,8 +29,11 @@ LEVEL: Final = 1e-5
 _MISTYPED: Final = 0.01
 
 
-def judge_quality(case: Case, counted: QualityVerdict | None = None) -> QualityVerdict:
-    """The shares of a window and everything that is wrong with it, beside the counts that Evidently took."""
+def judge_quality(case: Case, counted: QualityVerdict | None = None, columns: Columns | None = None) -> QualityVerdict:
+    """The shares of a window and everything that is wrong with it, beside the counts that Evidently took.
+
+    `columns` are the window's, where they are made already.
+    """
     top = case.settings.drift.top_categories
     frame = case.sample.frame.reset_index(drop=True)
     pairs = {each.name: paired(each, frame, case.reference.features, top) for each in case.signature.features}
@@ -45,14 +48,14 @@ def judge_quality(case: Case, counted: QualityVerdict | None = None) -> QualityV
             "missing_share": {name: pair.missing_share for name, pair in pairs.items()},
             "unseen_share": unseen,
             "out_of_range_share": outside,
-            "findings": tuple(_findings(case, pairs)),
+            "findings": tuple(_findings(case, pairs, columns)),
         }
     )
 
 
-def _findings(case: Case, pairs: Mapping[str, ColumnPair]) -> Iterator[Finding]:
+def _findings(case: Case, pairs: Mapping[str, ColumnPair], columns: Columns | None) -> Iterator[Finding]:
     if case.reference.reason is None and len(case.sample.frame):
-        columns = Columns.of(case)
+        columns = columns or Columns.of(case)
         for feature in case.signature.features:
             pair = pairs[feature.name]
             for check in (_missing, _mistyped, _constant, _out_of_range, _unseen):

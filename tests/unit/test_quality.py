@@ -119,7 +119,7 @@ def test_copies_of_rows_beyond_the_reference_are_found():
 def test_a_column_that_stands_still_is_found():
     rows = shop(1)
     rows.loc[600:, "amount"] = rows.loc[600, "amount"]
-    assert "it is frozen" in findings(rows)["stale", "amount"].said
+    assert "for 400 rows in turn" in findings(rows)["stale", "amount"].said
 
 
 def past(rates: list[float], **diagnosis) -> tuple[PastVerdict, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +23,8 @@ Places: TypeAlias = npt.NDArray[np.int64]
 _QUANTILES: Final = 24
 #: categories with a bin of their own, the most frequent of either side
 _CATEGORIES: Final = 60
+#: parts of the reference, beside which it is seen how much a share varies
+_PARTS: Final = (4, 16)
 #: rows of a side that are looked at: more make no rule surer
 _ROWS: Final = 20_000
 
@@ -44,6 +46,17 @@ class _Binned(ABC):
     @cached_property
     def shares_then(self) -> Numbers:
         return self.shares(self.then)
+
+    def most(self, value: float | str) -> float:
+        """The greatest share that the value has in a part of the reference."""
+        return self._most(self.then == value)
+
+    def _most(self, holds: npt.NDArray[np.bool_]) -> float:
+        """In parts as long as the window, which follow each other in time: what comes and goes differs between them."""
+        if not len(holds):
+            return 0.0
+        parts = int(np.clip(len(holds) // max(len(self.now), 1), *_PARTS))
+        return float(max(part.mean() for part in np.array_split(holds, parts) if len(part)))
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,11 @@ class NumericColumn(_Binned):
     def missing(self) -> tuple[float, float]:
         return float(np.isnan(self.now).mean()), float(np.isnan(self.then).mean())
 
+    @property
+    def most_missing(self) -> float:
+        """The greatest share that is missing in a part of the reference."""
+        return self._most(np.isnan(self.then))
+
 
 @dataclass(frozen=True)
 class TextColumn(_Binned):
@@ -113,6 +131,11 @@ class TextColumn(_Binned):
     def missing(self) -> tuple[float, float]:
         return float((self.now == "").mean()), float((self.then == "").mean())
 
+    @property
+    def most_missing(self) -> float:
+        """The greatest share that is missing in a part of the reference."""
+        return self._most(self.then == "")
+
 
 Column: TypeAlias = NumericColumn | TextColumn
 
@@ -126,6 +149,8 @@ class Columns:
     overdispersion: Mapping[str, float]
     #: of the window's rows, in UTC; empty where it is not known
     times: pd.Series
+    #: what rules found already, so that none is asked twice of one window
+    told: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, case: Case) -> Columns:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import numpy as np
+
 from observability.monitors.case import Case, PastVerdict
 from observability.monitors.triage.calendars import follows_the_calendar
+from observability.monitors.triage.clocks import clocks_of, find_turned_clocks, usual_clocks
 from observability.monitors.triage.columns import Columns
 from observability.monitors.triage.encoding import find_encoding
 from observability.monitors.triage.harm import Harm, harm_of
@@ -26,6 +29,9 @@ from observability.monitors.verdicts import Bug, Cause, Diagnosis, DriftVerdict,
 
 #: a column that was as far from the reference, up to this share, in the window before has not broken now
 _SUDDEN: Final = 0.6
+#: nor one that was as far off up to this share, and is far off, where the bug was seen itself
+_SAME: Final = 0.9
+_FAR: Final = 0.5
 #: of bugs that explain as much, up to this share, the simplest is told: one that was seen itself, then one value, ...
 _AS_GOOD: Final = 0.93
 _SIMPLEST: Final[tuple[Bug, ...]] = (
@@ -35,38 +41,52 @@ _SIMPLEST: Final[tuple[Bug, ...]] = (
 _BESIDE: Final = 0.3
 #: a bug of columns explains a window whose drift lies in them by at least this share
 _MOST: Final = 0.5
+#: of a column's own median steps from window to window, those that are its usual way, and windows that tell them
+_STEPS: Final = 2.0
+_LEAST_STEPS: Final = 3
 #: bugs that change which rows come, and so every column
 _OF_ROWS: Final[tuple[Bug, ...]] = ("truncated", "duplicates", "schema")
 
 
-def diagnose(case: Case, verdict: WindowVerdict) -> Diagnosis:
-    """The cause that explains the window best. A bug goes first: what it does to errors says nothing of the model."""
-    columns = Columns.of(case)
+def diagnose(case: Case, verdict: WindowVerdict, columns: Columns | None = None) -> Diagnosis:
+    """The cause that explains the window best. A bug goes first: what it does to errors says nothing of the model.
+
+    `columns` are the window's, where they are made already.
+    """
+    columns = columns or Columns.of(case)
     harm = harm_of(case, verdict)
     ranked = rank(case, columns, verdict.drift)
     lasted: tuple[str, ...] = ()
+    clocks = clocks_of(columns)
     bug = _bug_of(case, find_bugs(case, verdict, columns), ranked, harm)
     if bug is not None:
         said = lasting(case, bug.bug or "", bug.columns)
         if said is None:
-            return bug
+            return bug.model_copy(update={"clocks": clocks})
         lasted = (said,)
     cause, said = _cause(case, verdict, harm)
-    return Diagnosis(cause=cause, explanation=_sentence(said, *lasted, *harm.said), ranked=ranked)
+    return Diagnosis(cause=cause, explanation=_sentence(said, *lasted, *harm.said), ranked=ranked, clocks=clocks)
 
 
 def _bug_of(case: Case, bugs: list[Hypothesis], ranked: tuple[Ranked, ...], harm: Harm) -> Diagnosis | None:
-    """The bug that explains the window best, one that has lasted only where there is no other of other columns."""
-    if bugs:
-        best = _bug(bugs, ranked=ranked)
-        others = [each for each in bugs if each.columns and not set(each.columns) & set(best.columns)]
-        if best.columns and others and lasting(case, best.bug or "", best.columns):
-            return _bug(others, ranked=ranked)
-        return best
-    if (departure := cut_short(case)) is None:
+    """The bug that explains the window best, one that has lasted only where there is no other of other columns.
+
+    A feed that fell goes before bugs that shares of values suggest: rows that are gone change those.
+    """
+    departure = cut_short(case)
+    if departure is not None and not any(each.seen for each in bugs):
+        gone = [each for each in bugs if each.bug == "truncated"]
+        if gone:
+            return _bug(gone, ranked=ranked)
+        said = f"{departure.said}: a part of the feed is gone, and no column tells which"
+        return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said, *harm.said), ranked=ranked)
+    if not bugs:
         return None
-    said = f"{departure.said}: a part of the feed is gone, and no column tells which"
-    return Diagnosis(cause="bug", bug="truncated", explanation=_sentence(said, *harm.said), ranked=ranked)
+    best = _bug(bugs, ranked=ranked)
+    others = [each for each in bugs if each.columns and not set(each.columns) & set(best.columns)]
+    if best.columns and others and lasting(case, best.bug or "", best.columns):
+        return _bug(others, ranked=ranked)
+    return best
 
 
 def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypothesis]:
@@ -75,14 +95,20 @@ def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypo
         return []
     supposed = list(_hypotheses(case, columns))
     found = (each for each in _explaining(supposed, case, verdict, columns) if _is_sudden(case, verdict, each))
-    ranked = sorted(found, key=lambda each: -each.gain)
-    best = [each for each in ranked if each.gain >= _AS_GOOD * ranked[0].gain]
+    ranked = sorted(found, key=lambda each: (not each.seen, each.bug != "schema", -each.gain))
+    best = [each for each in ranked if each.seen == ranked[0].seen and each.gain >= _AS_GOOD * ranked[0].gain]
     return sorted(best, key=lambda each: _SIMPLEST.index(each.bug)) + ranked[len(best) :]
 
 
 def _hypotheses(case: Case, columns: Columns) -> Iterator[Hypothesis]:
-    for find in (find_units, find_swaps, find_nulls, find_stale, find_truncation, find_encoding, find_zones):
+    for find in (find_units, find_nulls, find_truncation, find_encoding):
         yield from find(columns)
+    swaps = tuple(find_swaps(columns))
+    yield from swaps
+    moved = {name for each in swaps for name in each.columns}
+    yield from (each for each in find_stale(columns) if not moved & set(each.columns))
+    yield from find_zones(columns, usual_clocks(case))
+    yield from find_turned_clocks(case, columns)
     yield from find_replays(case)
     yield from find_schema_trouble(case)
 
@@ -99,21 +125,21 @@ def _explaining(
     for each in supposed:
         alike = {name for other in supposed if other.bug == each.bug for name in other.columns}
         held = sum(moved.get(name, 0.0) for name in alike)
-        if not each.columns or each.bug in _OF_ROWS or held >= _MOST * sum(moved.values()):
+        if each.seen or not each.columns or each.bug in _OF_ROWS or held >= _MOST * sum(moved.values()):
             yield each
 
 
 def _moved(case: Case, verdict: WindowVerdict, columns: Columns) -> dict[str, float]:
-    """By how much each column has moved since the last window in which it was sound, as squared effects."""
-    then = _sound_effects(max(case.past, key=lambda past: past.until)) if case.past else {}
-    moved = {
-        each.feature: (each.effect or 0.0) ** 2 - then.get(each.feature, 0.0) ** 2 for each in verdict.drift.features
-    }
-    return {
-        name: max(more, 0.0)
-        for name, more in moved.items()
-        if name in columns.each and not follows_the_calendar(columns.each[name], columns)
-    }
+    """By how much each column has moved beyond its usual steps since it was sound, as squared effects."""
+    past = [_sound_effects(each) for each in sorted(case.past, key=lambda each: each.until)]
+    moved = {}
+    for each in verdict.drift.features:
+        if each.feature in columns.each and not follows_the_calendar(columns.each[each.feature], columns):
+            before = [effects[each.feature] for effects in past if each.feature in effects]
+            step = float(np.median(np.abs(np.diff(before)))) if len(before) > _LEAST_STEPS else 0.0
+            usual = before[-1] + _STEPS * step if past and each.feature in past[-1] else 0.0
+            moved[each.feature] = max((each.effect or 0.0) ** 2 - usual**2, 0.0)
+    return moved
 
 
 def _sound_effects(past: PastVerdict) -> Mapping[str, float]:
@@ -133,6 +159,8 @@ def _is_sudden(case: Case, verdict: WindowVerdict, hypothesis: Hypothesis) -> bo
     if before is not None and (not before or set(before) & set(hypothesis.columns)):
         return True
     then, now = effects(newest), {each.feature: each.effect or 0.0 for each in verdict.drift.features}
+    if hypothesis.seen:  # seen itself it may move its column by little, but must not be what was there before
+        return any(now.get(each, 0.0) < _FAR or then.get(each, 0.0) < _SAME * now[each] for each in hypothesis.columns)
     return any(name not in then or then[name] < _SUDDEN * now.get(name, 0.0) for name in hypothesis.columns)
 
 

@@ -20,8 +20,10 @@ Undo = Callable[[str], str]
 
 #: of the rows, those of categories that the reference does not hold
 _LEAST_UNSEEN: Final = 0.03
-#: of these rows, those that are known once undone
+#: of these rows, beyond those that chance gives (Good and Turing), those that are known once undone
 _LEAST_MAPPED: Final = 0.5
+#: chance gives no more than so many times what is expected
+_CHANCE: Final = 1.5
 
 
 def _redecoded(written: str, read: str) -> Undo:
@@ -91,7 +93,9 @@ def find_encoding(columns: Columns) -> Iterator[Hypothesis]:
             continue
         tried = [(said, _undone(column, unseen, undo)) for said, undo in (*WRITINGS, ("in several ways", _all_undone))]
         said, known = max(tried, key=lambda each: unseen[list(each[1])].sum())
-        mapped = float(unseen[list(known)].sum() / unseen.sum())
+        usual = float((then == 1).sum() / max(len(column.then), 1)) * len(column.now)
+        beyond = max(float(unseen.sum()) - _CHANCE * usual, _LEAST_UNSEEN * len(column.now))
+        mapped = min(float(unseen[list(known)].sum()) / beyond, 1.0)
         if mapped >= _LEAST_MAPPED:
             yield _told(column, said, known, mapped, unseen)
 
@@ -114,4 +118,6 @@ def _told(column: TextColumn, said: str, known: dict[str, str], mapped: float, u
         f"{unseen.sum() / len(column.now):.0%} of the rows hold a {column.name} that the reference does not; "
         f"{mapped:.0%} of these are known ones written {said}, such as {shown(example[0])} for {shown(example[1])}"
     )
-    return Hypothesis("encoding", (column.name,), mapped, gain, told, {"mapped": mapped, "categories": len(known)})
+    return Hypothesis(
+        "encoding", (column.name,), mapped, gain, told, {"mapped": mapped, "categories": len(known)}, seen=True
+    )

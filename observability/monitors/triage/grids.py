@@ -43,7 +43,7 @@ class Grid:
         then = column.then[~np.isnan(column.then)]
         parts = next((each for each in _GRIDS if len(then) and _on(then, each).mean() >= _LEAST), None)
         known = ~np.isnan(column.now)
-        left = known & ~_on(np.where(known, column.now, 0.0), parts or 1)
+        left = known & ~on_grid(column.now, parts or 1)
         rounded = next(
             (each for each in _DECIMALS if known.any() and _on(column.now[known], each).mean() >= _LEAST), None
         )
@@ -71,12 +71,19 @@ class Grid:
             return None
         near = np.maximum(_nearness(values, self.parts), 1.02 * rounding)
         chance = float(np.mean(2 * near))
-        return max(float(_on(values, self.parts, near).mean()) - chance, 0.0) / (1 - chance)
+        back = _on(values, self.parts, near) & (np.abs(values * self.parts) >= 0.5)  # next to nothing is on every grid
+        return max(float(back.mean()) - chance, 0.0) / (1 - chance)
 
 
 def _on(values: Values, parts: int, near: Values | None = None) -> npt.NDArray[np.bool_]:
     scaled = values * parts
     return np.asarray(np.abs(scaled - np.round(scaled)) <= (_nearness(values, parts) if near is None else near))
+
+
+def on_grid(values: Values, parts: int) -> npt.NDArray[np.bool_]:
+    """Which values lie on the grid of so many parts of one; missing ones do not."""
+    known = ~np.isnan(values)
+    return known & _on(np.where(known, values, 0.5 / parts), parts)
 
 
 def _nearness(values: Values, parts: int) -> Values:

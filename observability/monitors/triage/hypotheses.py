@@ -26,6 +26,8 @@ class Hypothesis:
     #: one sentence with the numbers
     said: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+    #: whether it was seen itself, in rows that nothing else brings about: such a one goes before what shares suggest
+    seen: bool = False
 
 
 def shown(value: object, longest: int = SHOWN) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from observability.monitors.triage.columns import Column, Columns, Numbers, NumericColumn, TextColumn
-from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.fitting import fit, is_apart
 from observability.monitors.triage.hypotheses import Hypothesis, shown
 
 #: numbers that programs write where they have none
@@ -22,6 +22,8 @@ _WORDS: Final = frozenset({
 #: of the rows, that have more of the value than before
 LEAST_GROWTH: Final = 0.05
 _LEAST_EXPLAINED: Final = 0.7
+#: a share of the reference's rows up to which a value is new
+_NEVER: Final = 0.005
 #: bins of the reference beside the value: with fewer every change of shares looks as if one value explained it
 LEAST_BINS: Final = 5
 
@@ -29,18 +31,23 @@ LEAST_BINS: Final = 5
 def find_nulls(columns: Columns) -> Iterator[Hypothesis]:
     """Every column with values missing that the reference has, or with a stand-in for them."""
     for column in columns.each.values():
-        if not is_apart(column, columns.spread(column.name)):
+        if not is_apart(column):
             continue
         now, then = column.missing
-        if now - then >= LEAST_GROWTH:
-            found = fit(column, _gone(column), columns.spread(column.name))
+        if now - column.most_missing >= LEAST_GROWTH:
             said = f"{now:.0%} of {column.name} is missing, {then:.0%} in the reference"
-            yield from _told(column, found, said, {"missing": now, "reference": then})
+            gain = fit(column, _gone(column)).gain
+            told, new = {"missing": now, "reference": then}, column.most_missing <= _NEVER
+            yield Hypothesis("nulls", (column.name,), 1.0, gain, said, told, seen=new)
         for value, now, then in grown(column):
-            if _stands_in(column, value, then):
-                found = fit(column, of_value(column, value), columns.spread(column.name))
-                said = f"{now:.0%} of {column.name} is {shown(value)}, as if for missing, {then:.0%} in the reference"
-                yield from _told(column, found, said, {"share": now, "reference": then})
+            if now - column.most(value) < LEAST_GROWTH or not _stands_in(column, value, then):
+                continue
+            found = fit(column, of_value(column, value))
+            said = f"{now:.0%} of {column.name} is {shown(value)}, as if for missing, {then:.0%} in the reference"
+            new = column.most(value) <= _NEVER and (isinstance(column, TextColumn) or float(value) in STAND_INS)
+            if new or found.explained >= _LEAST_EXPLAINED:
+                told = {"share": now, "reference": then}
+                yield Hypothesis("nulls", (column.name,), found.explained, found.gain, said, told, seen=new)
 
 
 def grown(column: Column) -> list[tuple[float | str, float, float]]:
@@ -67,19 +74,26 @@ def bins_beside(column: Column, value: float | str) -> int:
 def _stands_in(column: Column, value: float | str, then: float) -> bool:
     if isinstance(column, TextColumn):
         return str(value).strip().casefold() in _WORDS
-    known = column.then[~np.isnan(column.then)]
-    within = len(known) > 0 and known.min() <= float(value) <= known.max()
-    if within:
+    if within(column, value):
         return float(value) in STAND_INS and bins_beside(column, value) >= LEAST_BINS
-    return float(value) in STAND_INS or (then == 0 and bins_beside(column, value) >= LEAST_BINS)
+    return float(value) in STAND_INS or (then == 0 and bins_beside(column, value) >= LEAST_BINS and not _moved(column))
+
+
+def within(column: Column, value: float | str) -> bool:
+    """Whether it is a number between the least and the greatest of the reference."""
+    if not isinstance(column, NumericColumn):
+        return False
+    known = column.then[~np.isnan(column.then)]
+    return len(known) > 0 and bool(known.min() <= float(value) <= known.max())
+
+
+def _moved(column: NumericColumn) -> bool:
+    """Whether the value that the reference holds most often is gone: then what is new is what that has become."""
+    values, counts = np.unique(column.then[~np.isnan(column.then)], return_counts=True)
+    most = int(counts.argmax())
+    usual = counts[most] / len(column.then)
+    return bool(usual >= LEAST_GROWTH and np.mean(column.now == values[most]) < usual / 10)
 
 
 def _gone(column: Column) -> Numbers:
     return of_value(column, np.nan if isinstance(column, NumericColumn) else "")
-
-
-def _told(column: Column, found: Fit, said: str, numbers: dict[str, float]) -> Iterator[Hypothesis]:
-    if found.explained >= _LEAST_EXPLAINED:
-        yield Hypothesis(
-            "nulls", (column.name,), found.explained, found.gain, f"{said}; the rest is as it was", numbers
-        )

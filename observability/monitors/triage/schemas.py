@@ -22,7 +22,7 @@ def find_schema_trouble(case: Case) -> Iterator[Hypothesis]:
         if now - then >= _LEAST_SHARE:
             what = "text in a numeric column" if feature.type == "numeric" else "numbers in a column of categories"
             said = f"{now:.0%} of the values of {feature.name} are {what}, {then:.0%} in the reference"
-            yield Hypothesis("schema", (feature.name,), 1.0, now, said, {"share": now, "reference": then})
+            yield Hypothesis("schema", (feature.name,), 1.0, now, said, {"share": now, "reference": then}, seen=True)
 
 
 def mistyped(case: Case, name: str, *, numeric: bool) -> tuple[float, float]:

@@ -10,33 +10,47 @@ import numpy.typing as npt
 import pandas as pd
 
 from observability.monitors.triage.calendars import follows_the_calendar
-from observability.monitors.triage.columns import Column, Columns, NumericColumn
+from observability.monitors.triage.columns import Column, Columns, Values
 from observability.monitors.triage.fitting import beyond, fit, is_apart
 from observability.monitors.triage.hypotheses import Hypothesis, shown
-from observability.monitors.triage.nulls import LEAST_BINS, LEAST_GROWTH, bins_beside, grown, of_value
+from observability.monitors.triage.nulls import LEAST_BINS, LEAST_GROWTH, bins_beside, grown, of_value, within
 
 _LEAST_EXPLAINED: Final = 0.6
 #: rows, one after the other, that hold one value
 _LEAST_RUN: Final = 30
-#: of the rows with the value beyond the reference's share, those of the one run: many short ones are no frozen feed
-_LEAST_OF_GROWTH: Final = 0.6
-#: how seldom a run as long comes by chance in rows as they are in the reference and beside the run
+#: how seldom a run as long comes by chance in rows that stay at a value as they do in the reference and beside the run
 _LEVEL: Final = 1e-9
-#: neighbours in time that are alike by chance: above it the rows cannot tell, below the lower one values are so many
-#: that a feed that stands still has fewer of them
-_BY_CHANCE: Final = 0.6
+#: rows of a value that say little of how it stays
+_FEW: Final = 10
+#: of the changes from row to row that chance gives, and so many of these at least
+_CHANGES: Final = 0.25
+_LEAST_CHANGES: Final = 40
+#: neighbours in time that are alike by chance: below it values are so many that a feed that stands still has fewer
 _OF_MANY: Final = 0.02
 _LEAST_VALUES: Final = 0.7
+#: neighbours that are alike where each value is held for ten rows and more
+_HELD: Final = 0.9
 
 
-def find_stale(columns: Columns) -> Iterator[Hypothesis]:
+def find_stale(columns: Columns) -> tuple[Hypothesis, ...]:
     """Every column that is frozen at a value or holds its values."""
+    if "stale" not in columns.told:
+        columns.told["stale"] = tuple(_found(columns))
+    told: tuple[Hypothesis, ...] = columns.told["stale"]
+    return told
+
+
+def _found(columns: Columns) -> Iterator[Hypothesis]:
     order = in_time(columns)
     for column in columns.each.values():
-        if not is_apart(column, columns.spread(column.name)) or follows_the_calendar(column, columns):
+        if follows_the_calendar(column, columns):
             continue
-        yield from _frozen(column, columns, order)
-        yield from _held(column, order)
+        if (run := _run(column, order)) is not None:
+            yield run
+        elif (held := _held(column, order)) is not None:
+            yield held
+        elif is_apart(column):
+            yield from _frozen(column)
 
 
 def in_time(columns: Columns) -> npt.NDArray[np.int64] | None:
@@ -58,54 +72,76 @@ def longest_run(values: npt.NDArray[np.generic]) -> tuple[int, int]:
     return int(lengths[longest]), int(starts[longest])
 
 
-def _frozen(column: Column, columns: Columns, order: npt.NDArray[np.int64] | None) -> Iterator[Hypothesis]:
-    """At a value that the reference holds: the last that came."""
-    run, value = _run(column, order)
-    for candidate, now, then in grown(column):
-        if then == 0 and not _within(column, candidate):
+def _frozen(column: Column) -> Iterator[Hypothesis]:
+    """At a rare value that the reference holds, where no order tells: one value explains what has changed."""
+    for value, now, then in grown(column):
+        if (then == 0 and not within(column, value)) or then > LEAST_GROWTH or bins_beside(column, value) < LEAST_BINS:
             continue
-        is_run = candidate == value and run * (1 - then) >= _LEAST_OF_GROWTH * (now - then) * len(column.now)
-        frozen_run = run if is_run else 0
-        if not frozen_run and (bins_beside(column, candidate) < LEAST_BINS or then > LEAST_GROWTH):
-            continue
-        found = fit(column, of_value(column, candidate), columns.spread(column.name))
-        if found.explained < _LEAST_EXPLAINED:
-            continue
-        rows = f", {frozen_run:,} rows in turn" if frozen_run else ""
-        said = f"{now:.0%} of {column.name} is {shown(candidate)}{rows}, {then:.0%} in the reference: it is frozen"
-        yield Hypothesis("stale", (column.name,), found.explained, found.gain, said, {"share": now, "run": frozen_run})
+        found = fit(column, of_value(column, value))
+        if found.explained >= _LEAST_EXPLAINED:
+            said = f"{now:.0%} of {column.name} is {shown(value)}, {then:.0%} in the reference: it is frozen"
+            yield Hypothesis("stale", (column.name,), found.explained, found.gain, said, {"share": now, "run": 0})
 
 
-def _run(column: Column, order: npt.NDArray[np.int64] | None) -> tuple[int, float | str | None]:
-    """The longest run that chance does not explain, and its value; of nothing where there is none."""
+def _run(column: Column, order: npt.NDArray[np.int64] | None) -> Hypothesis | None:
+    """The longest run of one value, where the column as it moved before would not have stayed for so long."""
     if order is None or not len(column.now):
-        return 0, None
+        return None
     values = column.now[order]
-    length, first = longest_run(values)
-    value = values[first]
-    elsewhere = np.delete(values, np.s_[first : first + length])
-    usual = max(float(np.mean(side == value)) for side in (column.then, elsewhere) if len(side))
-    usual = min(max(usual, 1 / max(len(column.then), 1)), 1 - 1e-9)
-    if length < _LEAST_RUN or np.log(len(values)) + length * np.log(usual) > np.log(_LEVEL):
-        return 0, None
-    return length, value
+    length, first = longest_run(_comparable(values))
+    value, elsewhere = values[first], np.delete(values, np.s_[first : first + length])
+    if value == "" or value != value:  # of missing values another rule tells
+        return None
+    stays = max(_stays(side, value) for side in (column.then, elsewhere))
+    stays = min(max(stays, 1 / max(len(column.then), 1)), 1 - 1e-9)
+    if length < _LEAST_RUN or np.log(len(values)) + length * np.log(stays) > np.log(_LEVEL):
+        return None
+    said = (
+        f"{column.name} stays at {shown(value)} for {length:,} rows in turn: a row of that value was followed by "
+        f"another in {stays:.0%} before"
+    )
+    share = length / len(values)
+    return Hypothesis("stale", (column.name,), 1.0, share, said, {"share": share, "run": length}, seen=True)
 
 
-def _held(column: Column, order: npt.NDArray[np.int64] | None) -> Iterator[Hypothesis]:
+def _comparable(values: Values) -> Values:
+    """Missing numbers are alike too."""
+    return np.where(np.isnan(values), np.inf, values) if values.dtype.kind == "f" else values
+
+
+def _stays(values: Values, value: float | str) -> float:
+    """How often a row with the value is followed by another, or any row has it."""
+    has = values == value
+    if not has.any():
+        return 0.0
+    followed = float((has[1:] & has[:-1]).sum() / (has[:-1].sum() + _FEW))
+    return max(followed, float(has.mean()))
+
+
+def _alike(values: Values) -> float:
+    """Of neighbours, those that are alike."""
+    return float(np.mean(values[1:] == values[:-1])) if len(values) > 1 else 0.0
+
+
+def _held(column: Column, order: npt.NDArray[np.int64] | None) -> Hypothesis | None:
     """Each value for many rows, so that far fewer are left than the reference has in as many rows."""
     if order is None:
-        return
-    values = column.now[order]
-    alike = float(np.mean(values[1:] == values[:-1])) if len(values) > 1 else 0.0
-    chance = max(float((pd.Series(side).value_counts(normalize=True) ** 2).sum()) for side in (column.now, column.then))
+        return None
+    alike, before = _alike(_comparable(column.now[order])), _alike(_comparable(column.then))
+    mixed = (float((pd.Series(side).value_counts(normalize=True) ** 2).sum()) for side in (column.now, column.then))
+    chance = max(before, *mixed)
+    expected = (1 - chance) * len(column.now)
+    if alike < _HELD or expected < _LEAST_CHANGES or (1 - alike) * len(column.now) > _CHANGES * expected:
+        return None
     now, then = distinct(column)
-    if alike < (1 + chance) / 2 or chance > _BY_CHANCE or (chance < _OF_MANY and now > _LEAST_VALUES * then):
-        return
+    if chance < _OF_MANY and now > _LEAST_VALUES * then:
+        return None
     said = (
         f"{alike:.0%} of the rows hold the {column.name} of the row before, {chance:.0%} would by chance: "
         f"{now:.0f} values, {then:.0f} in as many rows of the reference"
     )
-    yield Hypothesis("stale", (column.name,), 1.0, beyond(column), said, {"alike": alike, "values": now, "usual": then})
+    told = {"alike": alike, "values": now, "usual": then}
+    return Hypothesis("stale", (column.name,), 1.0, beyond(column), said, told, seen=True)
 
 
 def distinct(column: Column) -> tuple[float, float]:
@@ -114,10 +150,3 @@ def distinct(column: Column) -> tuple[float, float]:
     rows = min(len(column.now), int(then.sum()))
     drawn = np.random.default_rng(0).multivariate_hypergeometric(then, rows, method="marginals")
     return float(pd.Series(column.now).nunique()), float(np.count_nonzero(drawn))
-
-
-def _within(column: Column, value: float | str) -> bool:
-    if not isinstance(column, NumericColumn):
-        return False
-    known = column.then[~np.isnan(column.then)]
-    return len(known) > 0 and bool(known.min() <= float(value) <= known.max())

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from observability.monitors.triage.columns import Columns, NumericColumn
+from observability.monitors.triage.columns import Columns, Numbers, NumericColumn
+from observability.monitors.triage.exchanges import far, inside
 from observability.monitors.triage.fitting import Fit, fit, is_apart
 from observability.monitors.triage.grids import Grid
 from observability.monitors.triage.hypotheses import Hypothesis
@@ -84,6 +85,7 @@ _LEAST_BESIDE: Final = 0.4
 _WHOLE: Final = 0.95
 #: of the rows
 _LEAST_SHARE: Final = 0.04
+_QUARTERS: Final = (0.25, 0.5, 0.75)
 
 
 def conversions() -> Iterator[Conversion]:
@@ -97,19 +99,20 @@ def conversions() -> Iterator[Conversion]:
 def find_units(columns: Columns) -> Iterator[Hypothesis]:
     """Of each numeric column that has moved, the conversion that explains it best, if one does."""
     for column in columns.numeric:
-        spread = columns.spread(column.name)
-        if not is_apart(column, spread):
-            continue
         grid = Grid.of(column)
-        tried = [Tried(each, _fit(column, each, spread), _back(column, each, grid)) for each in conversions()]
+        if not (grid.was_left or is_apart(column)):
+            continue
+        if (beyond := _beyond(column)) is not None:
+            yield beyond
+            continue
+        tried = [Tried(each, _fit(column, each), _back(column, each, grid)) for each in conversions()]
         known = [each for each in tried if _is_known(column, each, grid)]
         if known:
             yield _told(column, min(known, key=lambda each: (not each.is_back, each.fit.after)))
 
 
-def _fit(column: NumericColumn, conversion: Conversion, spread: float) -> Fit:
-    supposed = column.shares(conversion.factor * column.then + conversion.offset)
-    return fit(column, supposed, spread)
+def _fit(column: NumericColumn, conversion: Conversion) -> Fit:
+    return fit(column, column.shares(conversion.factor * column.then + conversion.offset))
 
 
 def _is_known(column: NumericColumn, tried: Tried, grid: Grid) -> bool:
@@ -154,4 +157,37 @@ def _told(column: NumericColumn, tried: Tried) -> Hypothesis:
         f"{found.share:.0%} of the rows: undone, {found.explained:.0%} of its distance from the reference is gone"
     )
     numbers = {"factor": conversion.factor, "offset": conversion.offset, "share": found.share}
-    return Hypothesis("unit", (column.name,), found.explained, found.gain, said, numbers)
+    abrupt = abs(np.log(conversion.factor)) >= np.log(_ABRUPT) and found.explained >= _LEAST_OF_SMALL
+    seen = bool(tried.is_back or abrupt)
+    return Hypothesis("unit", (column.name,), found.explained, found.gain, said, numbers, seen=seen)
+
+
+def _beyond(column: NumericColumn) -> Hypothesis | None:
+    """Values far beyond all of the reference's, that a known conversion brings back into its range."""
+    beyond, then = far(column), column.then[~np.isnan(column.then)]
+    if len(beyond) < _LEAST_SHARE * len(column.now) or _stands_in(beyond, column):
+        return None
+    usual, best = np.quantile(then, _QUARTERS), None
+    for each in conversions():
+        undone = (beyond - each.offset) / each.factor
+        if inside(undone, column):
+            off = float(np.abs(np.quantile(undone, _QUARTERS) - usual).sum())
+            best = min(best or (off, each), (off, each), key=lambda found: found[0])
+    if best is None:
+        return None
+    share, conversion = len(beyond) / len(column.now), best[1]
+    said = (
+        f"{share:.0%} of the values of {column.name} lie far beyond {then.min():.4g} to {then.max():.4g}, all of the "
+        f"reference's, and within once {conversion.said} is undone"
+    )
+    told = {"factor": conversion.factor, "offset": conversion.offset, "share": share}
+    return Hypothesis("unit", (column.name,), 1.0, share, said, told, seen=True)
+
+
+def _stands_in(values: Numbers, column: NumericColumn) -> bool:
+    """Whether far more of them are one than of the reference: that stands for something, such as that there is none."""
+    most, usual = (
+        np.unique(side, return_counts=True)[1].max() / len(side)
+        for side in (values, column.then[~np.isnan(column.then)])
+    )
+    return bool(most > 0.5 and most > 2 * usual)

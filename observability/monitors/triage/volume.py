@@ -27,6 +27,14 @@ _LEAST_ALIKE: Final = 2
 _PART: Final = 1 / 4
 #: how seldom chance alone does it
 _LEVEL: Final = 1e-5
+#: windows before that say how much traffic varies, and the least that it is taken to, as a standard deviation of logs
+_LEAST_VARIED: Final = 5
+_VARIES: Final = 0.03
+#: how seldom a window falls so far below them, and how far that is at least
+_FELL: Final = 1e-4
+_LEAST_FALL: Final = 0.15
+#: standard deviations within which a fall is still that of a share that is gone
+_WITHIN: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -62,18 +70,58 @@ def cut_short(case: Case) -> Departure | None:
 
     It is told beside windows a week before, else a day before, where there are enough; else only of a past of a week.
     """
-    if (until := _until(case)) is None:
+    usual, when, same = _usual_now(case)
+    if same:
+        return _fall_beside(case, usual, f"about {when}") or _fall_of(case, usual, f"about {when}")
+    if not usual:
         return None
+    departure = volume_departure(case)
+    return departure if departure is not None and departure.fell else _fall_of(case, usual, when)
+
+
+def may_have_lost(case: Case, share: float) -> bool:
+    """Whether traffic is as low as it would be without this share of the rows; yes where it is not known."""
+    usual, _, _ = _usual_now(case)
+    rate = case.volume.get("predictions_per_minute")
+    if not rate or len(usual) < _LEAST_PAST:
+        return True
+    middle, varies = _varies(case, usual)
+    return bool(np.log(rate) <= middle + np.log1p(-share) + max(_WITHIN * varies, -np.log1p(-share / 2)))
+
+
+def _usual_now(case: Case) -> tuple[list[float], str, bool]:
+    """Rates that can be compared with the window's, of which windows they are, and whether those are of its season."""
+    if (until := _until(case)) is None:
+        return [], "", False
     length = _length(case.past)
     for name, season in _SEASONS.items():
         usual = _usual(_seasons_before(case.past, until, season, length))
         if len(usual) >= _LEAST_ALIKE:
-            return _fall_beside(case, usual, f"{name} before")
+            return usual, f"{name} before", True
     oldest = min(past.until for past in case.past)
-    if until - oldest < _SEASONS["a week"]:
+    return (_usual(case.past), "before", False) if until - oldest >= _SEASONS["a week"] else ([], "", False)
+
+
+def _varies(case: Case, usual: list[float]) -> tuple[float, float]:
+    """Mean of the logarithms of the usual rates, and the standard deviation that the window's has about it."""
+    logs = np.log(np.maximum(usual, 1e-9))
+    chance = 1 / max(case.sample.rows, 1)
+    spread = max(float(logs.var(ddof=1)) if len(logs) > 1 else 0.0, _VARIES**2)
+    return float(logs.mean()), float(np.sqrt((spread + chance) * (1 + 1 / len(logs))))
+
+
+def _fall_of(case: Case, usual: list[float], when: str) -> Departure | None:
+    """Below what the variation of the usual rates allows, as of a sample of so many from a normal distribution."""
+    rate = case.volume.get("predictions_per_minute")
+    if not rate or len(usual) < _LEAST_VARIED:
         return None
-    departure = volume_departure(case)
-    return departure if departure is not None and departure.fell else None
+    middle, varies = _varies(case, usual)
+    fell = middle - float(np.log(rate))
+    if fell < -np.log1p(-_LEAST_FALL) or stats.t.sf(fell / varies, len(usual) - 1) >= _FELL:
+        return None
+    expected = float(np.exp(middle))
+    said = f"{rate:.3g} predictions a minute came, {expected:.3g} did in the {len(usual)} windows {when}"
+    return Departure(True, said, {"rate": float(rate), "usual": expected})
 
 
 def _fall_beside(case: Case, usual: list[float], when: str) -> Departure | None:
@@ -85,7 +133,7 @@ def _fall_beside(case: Case, usual: list[float], when: str) -> Departure | None:
     if stats.poisson.cdf(case.sample.rows, expected) >= _LEVEL:
         return None
     middle = float(np.median(usual))
-    said = f"{rate:.3g} predictions a minute came, {middle:.3g} did in the {len(usual)} windows about {when}"
+    said = f"{rate:.3g} predictions a minute came, {middle:.3g} did in the {len(usual)} windows {when}"
     return Departure(True, said, {"rate": float(rate), "usual": middle})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import numpy as np
@@ -18,15 +18,18 @@ _LEAST_SHARE: Final = 0.04
 _LEAST_HOURS: Final = 10
 
 
-def find_zones(columns: Columns) -> Iterator[Hypothesis]:
-    """Of each column that holds hours of the day the turn that explains it best, if one does."""
+def find_zones(columns: Columns, clocks: Collection[str] = ()) -> Iterator[Hypothesis]:
+    """Of each column that holds hours of the day the turn that explains it best, if one does.
+
+    But for clocks, of which the time of each event tells whether they were turned.
+    """
     for column in columns.numeric:
-        spread = columns.spread(column.name)
-        if not (holds_hours(column.then) and holds_hours(column.now)) or not is_apart(column, spread):
+        hourly = column.name not in clocks and holds_hours(column.then) and holds_hours(column.now)
+        if not hourly or not is_apart(column):
             continue
         hours = NumericColumn(column.name, np.floor(column.now), np.floor(column.then))
-        fits = [fit(hours, hours.shares(np.mod(hours.then + turn, _DAY)), spread) for turn in range(1, _DAY)]
-        least = min(each.after for each in fits) + tolerance(hours, spread)
+        fits = [fit(hours, hours.shares(np.mod(hours.then + turn, _DAY))) for turn in range(1, _DAY)]
+        least = min(each.after for each in fits) + tolerance(hours)
         found = max((each for each in fits if each.after <= least), key=lambda each: each.share)
         if found.explained >= _LEAST_EXPLAINED and found.share >= _LEAST_SHARE:
             yield _told(column, found, fits.index(found) + 1)
