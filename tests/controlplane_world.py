@@ -6,7 +6,9 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ from observability.windows import Cursor, Window
 from pipeline.contract.spec import ModelSpec
 from pipeline.contract.training import DatasetManifest, Failure, Made, Parity, TrainingReport
 
+SQLITE = "sqlite:///"
 MODEL = "default/tweets"
 START = datetime(2021, 1, 1, tzinfo=UTC)
 RECIPE = {"features.py": "def features(raw): return raw\n", "training.py": "def pipeline(s): ...\n"}
@@ -109,10 +112,24 @@ def gate_blob(better: bool, champion: bool = True, rows: int = 400) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def _empty_database() -> bytes:
+    """A SQLite database with the present schema and no rows: revisions are run once for all worlds."""
+    with TemporaryDirectory() as folder:
+        open_engine(f"sqlite:///{folder}/empty.db").dispose()
+        return (Path(folder) / "empty.db").read_bytes()
+
+
+def _with_schema(database: str) -> str:
+    if database.startswith(SQLITE) and not (file := Path(database.removeprefix(SQLITE))).exists():
+        file.write_bytes(_empty_database())
+    return database
+
+
 class World:
     def __init__(self, folder: Path, declared: ModelSpec | None = None, database: str | None = None) -> None:
         self.folder = folder
-        self.database = database or f"sqlite:///{folder}/control.db"
+        self.database = _with_schema(database or f"sqlite:///{folder}/control.db")
         self.store = Store(open_engine(self.database))
         self.blobs = BlobStore(folder / "blobs")
         self.clock = FakeClock()
