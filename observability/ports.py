@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from observability.events import Event
 from observability.rollups import Rollup
 from observability.windows import Cursor, Segment
+
+if TYPE_CHECKING:
+    import pandas as pd  # whoever only names a sample need not wait for it
 
 #: predictions up to which labels are counted one by one
 EXACT_LABELS: Final = 50_000

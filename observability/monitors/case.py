@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bundle.signature import Signature
-from observability.monitors.reference import Reference
 from observability.monitors.settings import MonitorSettings
 from observability.ports import Sample
+
+if TYPE_CHECKING:
+    from observability.monitors.reference import Reference
 
 
 @dataclass(frozen=True)
