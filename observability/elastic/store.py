@@ -77,9 +77,7 @@ class ElasticLogStore:
 
     def cut(self, model: str, version: int, after: Cursor, size: int) -> Cursor | None:
         filters = [*questions.production(model, version), *questions.behind(after)]
-        for interval, length in INTERVALS:
-            if size <= PAGE:
-                break
+        for interval, length in INTERVALS:  # Elasticsearch sorts all that match, so they are few before it has to
             answer = self._reader.ask("prediction", questions.counts(filters, interval), repeated=True)
             for start, rows in answers.counts_by_time(answer).items():
                 if size <= rows:
@@ -88,6 +86,8 @@ class ElasticLogStore:
                 size -= rows
             else:
                 return None
+            if rows <= PAGE:
+                break
         hit = self._place(filters, size)
         return answers.cursor_of(hit) if hit is not None else None
 
