@@ -18,7 +18,7 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
         ("state", lambda row: row["state"]),
         ("parent", lambda row: row["parent"]),
         ("made", lambda row: when(row["made_at"])),
-        ("roc_auc", lambda row: number(row["metrics"].get("roc_auc"))),
+        ("metric", lambda row: headline(row["metrics"])),
         ("note", lambda row: row["note"]),
     ],
     "windows": [
@@ -30,7 +30,7 @@ COLUMNS: Final[dict[str, list[tuple[str, Callable[[Json], object]]]]] = {
         ("labelled", lambda row: row["labelled"]),
         ("drifted", lambda row: percent(row["verdict"].get("drifted_share"))),
         ("reference", lambda row: (row["verdict"].get("reference") or {}).get("kind")),
-        ("roc_auc", lambda row: number((row["verdict"].get("error") or {}).get("roc_auc"))),
+        ("metric", lambda row: headline(row["verdict"].get("error") or {})),
     ],
     "decisions": [
         ("decided", lambda row: when(row["decided_at"])),
@@ -171,6 +171,14 @@ def cell(value: object) -> str:
 
 def when(instant: str | None) -> str | None:
     return instant[:16].replace("T", " ") if instant else None
+
+
+def headline(metrics: Json) -> str | None:
+    """The metric that says most in one number: how well a classifier ranks, how far off a regression is."""
+    for name in ("roc_auc", "mae", "error"):
+        if metrics.get(name) is not None:
+            return f"{name} {number(metrics[name])}"
+    return None
 
 
 def number(value: float | None) -> str | None:

@@ -31,6 +31,7 @@ def window_page(reader: Reader, model_id: str, window_id: str) -> dict[str, Any]
         "errors": error_rows(window, reader.version_or_none(model_id, row.version)),
         "features": sorted(window.verdict.features, key=lambda feature: -(feature.severity or 0.0)),
         "reportable": was_compared(row.verdict),
+        "watched": spec.watched,
         "types": {feature.name: feature.type for feature in spec.features},
         "decisions": reader.decided_on(row),
     }

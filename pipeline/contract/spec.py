@@ -191,6 +191,8 @@ class ModelSpec(Frozen):
             if isinstance(rule, MetricRule) and rule.metric not in known:
                 told = f"a {self.task} model has no {rule.metric}: it has {', '.join(known)}"
                 raise ValueError(f"rule {rule.name}: {told}")
+            if isinstance(rule, WorthRule) and self.task == "regression":
+                raise ValueError(f"rule {rule.name}: wrong answers are weighed, which a regression model does not have")
         return self
 
     @model_validator(mode="after")

@@ -45,5 +45,13 @@ def test_a_regression_with_code_to_train_it_is_refused_as_long_as_none_is_traine
     assert "a regression model can be watched, it is not trained or served here yet" in told[0]
 
 
+def test_worth_weighs_wrong_answers_and_is_refused_for_a_regression_that_has_none():
+    watched = GOOD.replace("task: binary", "task: regression").replace("entry: {features: f", "# {f").replace(
+        "{name: wrong, kind: metric, monitor: weekly, metric: error, above: 0.3}",
+        "{name: paying, kind: worth, monitor: weekly}",
+    ).replace("errors: {costs: {false_negative: 20}}", "sample: 1000")  # fmt: skip
+    assert "rule paying: wrong answers are weighed" in problems(watched)[0]
+
+
 def test_two_versions_are_not_compared_by_what_the_gate_cannot_measure():
     assert any("gate.metric" in each for each in problems("gate: {metric: cost}\n" + GOOD))
