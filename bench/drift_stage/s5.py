@@ -29,8 +29,8 @@ from pipeline.contract.rulespec import DriftRule, WorthRule
 
 #: how a challenger of the product's rules comes into production: unseen until it is shown to be better, then watched
 ROLLOUT: Final = Rollout(
-    shadow=Shadow(rows=500, at_least=2 * DAY, better=Better(metric="brier", confidence=0.7, max_labels=4_000)),
-    guards=Guards(metric="brier", confidence=0.8),
+    shadow=Shadow(rows=500, at_least=2 * DAY, better=Better(metric="error", confidence=0.8, max_labels=4_000)),
+    guards=Guards(metric="error", confidence=0.95),
     watched=8,
 )
 #: family-wise level of a window's drift verdict

@@ -196,20 +196,24 @@ def _watch(course: Course, rollout: Rollout, batch: int) -> None:
     if course.watching is None:
         return
     old, life, replaced = course.watching
-    rows = _sampled(_rows(course.models, old, course.serving, replaced + 1, batch), f"{old}-{course.serving}-{batch}")
-    guards = rollout.guards
+    seed = f"{old}-{course.serving}-{batch}"
+    if _worse(rollout.guards, _sampled(_rows(course.models, old, course.serving, replaced + 1, batch), seed), seed):
+        _take_back(course, old, life, replaced, batch)
+    elif batch - replaced >= rollout.watched:
+        course.watching = None
+
+
+def _worse(guards: Guards, rows: GateRows, seed: str) -> bool:
+    """Whether the guards end it."""
     assert guards.metric is not None
-    found = improvement(guards.metric, rows, guards.confidence, RESAMPLES, f"{course.serving}-{batch}")
+    found = improvement(guards.metric, rows, guards.confidence, RESAMPLES, seed)
     compared = {"rows": len(rows), "failed": 0, "labelled": len(rows), "improvement": None}
     if found is not None:
         compared["improvement"] = {
             "upper": found.upper, "challenger": found.challenger, "champion": found.other,
             "difference": found.difference,
         }  # fmt: skip
-    if tripped(guards, compared) is not None:
-        _take_back(course, old, life, replaced, batch)
-    elif batch - replaced >= rollout.watched:
-        course.watching = None
+    return tripped(guards, compared) is not None
 
 
 def _take_back(course: Course, old: int, life: Life, replaced: int, batch: int) -> None:
@@ -230,14 +234,14 @@ def counted(models: Models, model: int, batch: int) -> WindowLoss:
 
 def _shadow(course: Course, rollout: Rollout, batch: int) -> None:
     """Ask whether a challenger is better by now: undecided, it goes on in shadow."""
-    made, shadow, better = course.challenger, rollout.shadow, rollout.shadow.better
-    if made is None or better is None or (batch - made) * DAY < shadow.at_least:
+    made = course.challenger
+    if made is None:
         return
-    if (batch - made) * course.models.stream.rows < shadow.rows:
-        return
-    whole, seed = _rows(course.models, course.serving, made, made + 1, batch), f"{course.models.stream.name}-{made}"
-    rows = _sampled(whole, seed, max(SAMPLE, better.max_labels))
-    proof, _ = prove(better, len(whole), measure(better, rows, seed))
+    rows, seed = _rows(course.models, course.serving, made, made + 1, batch), f"{course.models.stream.name}-{made}"
+    better = rollout.shadow.better
+    seen = _sampled(rows, seed, SAMPLE if better is None else max(SAMPLE, better.max_labels))
+    worse = _worse(rollout.guards, seen, f"{seed}-{batch}")
+    proof = Proof.NOT_BETTER if worse else _proven(rollout.shadow, len(rows), seen, (batch - made) * DAY, seed)
     if proof is Proof.UNDECIDED:
         return
     life = course.lives[-1]
@@ -247,6 +251,12 @@ def _shadow(course: Course, rollout: Rollout, batch: int) -> None:
     if proof is Proof.BETTER:
         course.watching = (course.serving, course.lives[-1], batch) if rollout.watched else None
         _promote(course, made, batch)
+
+
+def _proven(shadow: Shadow, rows: int, seen: GateRows, so_far: timedelta, seed: str) -> Proof:
+    if shadow.better is None or rows < shadow.rows or so_far < shadow.at_least:
+        return Proof.UNDECIDED
+    return prove(shadow.better, rows, measure(shadow.better, seen, seed)).proof
 
 
 def _promote(course: Course, model: int, batch: int) -> None:

@@ -82,16 +82,18 @@ def made(kind: str, seed: int, batches: int = 36, rows: int = 500, columns: int 
     rng = np.random.default_rng([seed, ORDER.index(kind)])
     features = rng.normal(size=(batches * rows, columns))
     old, new = rng.normal(size=(2, columns))
-    turned, shifted = KINDS[kind](batches, rng)
+    turned, shifted, *blurred = KINDS[kind](batches, rng)
     turn, shift = np.repeat(turned, rows), np.repeat(shifted, rows)
+    blur = np.repeat(np.exp(blurred[0]), rows) if blurred else 1.0
     concept = np.cos(turn)[:, None] * old + np.sin(turn)[:, None] * new
     signal = (features * concept).sum(axis=1) + 0.8 * features[:, 0] * features[:, 1] + shift
-    labels = (signal + rng.logistic(scale=noise, size=len(signal)) > 0.8).astype(np.int64)
+    labels = (signal + blur * rng.logistic(scale=noise, size=len(signal)) > 0.8).astype(np.int64)
     frame = pd.DataFrame(features, columns=[f"x{number}" for number in range(columns)])
     return _stream(f"{kind}", frame, labels, rows)
 
 
-Change = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+#: how far the concept has turned, how far the log-odds are shifted, and for some by how much the noise has grown
+Change = tuple[npt.NDArray[np.float64], ...]
 
 
 def _stationary(batches: int, rng: np.random.Generator) -> Change:
@@ -136,13 +138,25 @@ def _wander(batches: int, rng: np.random.Generator) -> Change:
     return np.cumsum(steps), 0.2 * np.cumsum(rng.normal(scale=0.1, size=batches))
 
 
+def _harder(batches: int, rng: np.random.Generator) -> Change:
+    """What is to be told becomes harder to tell, now more and now less: errors rise, and no retraining mends that."""
+    blur = np.cumsum(rng.normal(scale=0.15, size=batches)) + np.linspace(0, rng.uniform(0, 0.6), batches)
+    return np.zeros(batches), np.zeros(batches), blur
+
+
+def _harder_decay(batches: int, rng: np.random.Generator) -> Change:
+    """The same above a slow decay, which a retraining mends."""
+    return *_decay(batches, rng), _harder(batches, rng)[2]
+
+
 def _mixed(batches: int, rng: np.random.Generator) -> Change:
     """A slow decay under storms and a season."""
     (decay, _), (_, storm), (_, season) = _decay(batches, rng), _storm(batches, rng), _season(batches, rng)
     return decay * 0.6, storm + 0.6 * season
 
 
-#: kind to how far the concept has turned (radians), and how far the log-odds are shifted unseen, by batch
+#: kind to what changes by batch: how far the concept has turned (radians), how far the log-odds are shifted unseen,
+#: and by which power of e the noise has grown
 KINDS: Final[Mapping[str, Callable[[int, np.random.Generator], Change]]] = {
     "stationary": _stationary,
     "abrupt": _abrupt,
@@ -152,9 +166,13 @@ KINDS: Final[Mapping[str, Callable[[int, np.random.Generator], Change]]] = {
     "mixed": _mixed,
     "recurring": _recurring,
     "wander": _wander,
+    "harder": _harder,
+    "harder decay": _harder_decay,
 }
 #: a kind draws by its place here: kinds are added at the end, so that the others stay as they were
-ORDER: Final = ("abrupt", "decay", "mixed", "season", "stationary", "storm", "recurring", "wander")
+ORDER: Final = (
+    "abrupt", "decay", "mixed", "season", "stationary", "storm", "recurring", "wander", "harder", "harder decay",
+)  # fmt: skip
 
 
 def _stream(name: str, frame: pd.DataFrame, labels: Labels, rows: int) -> Stream:

@@ -61,19 +61,21 @@ def measure(asked: Better, rows: GateRows, seed: str) -> dict[str, Any] | None:
 
 
 def prove(asked: Better, labelled: int, found: Mapping[str, Any] | None) -> Said:
-    """What was measured, against what was asked; undecided on enough rows, it is not shown to be better."""
+    """What was measured, against what was asked; undecided on enough rows, it is not shown to be better.
+
+    What is shown to be worse is a matter of the guards, which look at a shadow too.
+    """
     enough = labelled >= asked.max_labels
     if found is None:
         few = f"{labelled} labelled rows, on which {asked.metric} cannot be told"
         return Said(Proof.NOT_BETTER if enough else Proof.UNDECIDED, few)
-    better, worse = found["lower"] > 0, found["upper"] < 0
     detail = (
         f"{asked.metric} {found['challenger']:.4f} against {found['champion']:.4f} on {found['rows']} labelled rows: "
-        f"better by {found['difference']:+.4f}, {found['lower']:+.4f} to {found['upper']:+.4f}, asked is a "
-        f"probability of {asked.confidence:.0%}"
+        f"better by {found['difference']:+.4f}, at least {found['lower']:+.4f} where a probability of "
+        f"{asked.confidence:.0%} is asked"
     )
-    if better:
+    if found["lower"] > 0:
         return Said(Proof.BETTER, detail)
-    if worse or enough:
+    if enough:
         return Said(Proof.NOT_BETTER, detail)
     return Said(Proof.UNDECIDED, f"{detail}; looked at until {asked.max_labels} rows are labelled")

@@ -65,6 +65,10 @@ class Beliefs(NamedTuple):
             self.covariance - gain[:, :, None] * gain[:, None, :] / total[:, None, None],
         )
 
+    def settled(self) -> Beliefs:
+        """After a retraining has not mended what is there: that stays."""
+        return self._replace(mean=self.mean @ _SETTLES.T, covariance=_SETTLES @ self.covariance @ _SETTLES.T)
+
     def later(self, scale: float, more: float = 0.0) -> Beliefs:
         """One window later: what has come fades, and something else has come, at times `more` of it."""
         moves, _, stays, _, ages = GRID
@@ -100,6 +104,8 @@ def _comes() -> Floats:
 _COMES: Final = _comes()
 LOSS: Final = np.array([1.0, 1.0, 1.0])
 EXCESS: Final = np.array([0.0, 0.0, 1.0])
+#: what a retraining would have mended becomes what none mends
+_SETTLES: Final = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
 
 
 def measured(loss: float, var: float, beliefs: Beliefs, scale: float) -> Beliefs:

@@ -176,7 +176,7 @@ def _worth(rule: WorthRule, window: WindowFacts, facts: Facts) -> Finding:
     lives = facts.lives.get(rule.name, ())
     if not lives or all(each.id != window.id for each in lives[-1].windows):
         return Finding(window.id, Reason.WAIT_NO_DATA, "nothing is known yet of what the version loses")
-    terms = Terms(rule.cost, rule.horizon, rule.confidence, rule.min_labels)
+    terms = Terms(rule.cost, rule.horizon, rule.min_labels)
     found = weigh([*lives[:-1], lives[-1].until(window.id)], terms)
     return Finding(window.id, Reason[found.answer.name], found.detail, found.numbers)
 

@@ -26,8 +26,11 @@ _ESTIMATE_OFF: Final = 0.05
 _REFERENCE_ROWS: Final = 1_000
 #: variance of a loss of which nothing is known, as a multiple of a row's
 _UNKNOWN: Final = 1e4
-#: where nobody has said what a retraining costs, it has to lower the loss by this, in standard deviations of a row's
-_WORTHWHILE: Final = 0.005
+#: where nobody has said what a retraining costs, it has to lower the loss by this on average, in standard deviations of
+#: a row's: with 15 % wrong answers, by .15 points
+_WORTHWHILE: Final = 0.004
+#: below this the numbers of a filter are no longer exact
+_SMALLEST_SD: Final = 1e-9
 #: a version of which nothing is known is expected to serve so many windows
 _LIFE_IN_WINDOWS: Final = 12.0
 
@@ -88,8 +91,10 @@ class Life:
         return sum(window.rows for window in self.windows)
 
     def until(self, window: str) -> Life:
-        """As it was when this was its newest window."""
+        """As it was when this was its newest window. What has been tried since the newest of all is known by now."""
         last = next(place for place, each in enumerate(self.windows) if each.id == window)
+        if last == len(self.windows) - 1:
+            return self
         trials = tuple(trial for trial in self.trials if trial.after <= last)
         return replace(self, windows=self.windows[: last + 1], trials=trials)
 
@@ -102,8 +107,6 @@ class Terms:
     cost: float | None
     #: predictions that a new version would answer; learned where None
     horizon: int | None
-    #: the probability that more is saved than it costs must be at least this
-    confidence: float
     #: fewer labels since the promotion say nothing
     min_labels: int
 
@@ -132,32 +135,34 @@ def weigh(lives: Sequence[Life], terms: Terms) -> Worth:
     beliefs = _believe(lives)
     horizon = float(terms.horizon) if terms.horizon is not None else _expected_life(lives)
     cost = terms.cost if terms.cost is not None else _WORTHWHILE * _row_sd(lives) * horizon
-    return _answer(beliefs, terms.confidence, cost, horizon, now)
+    return _answer(beliefs, cost, horizon, now)
 
 
-def _answer(beliefs: Beliefs, confidence: float, cost: float, horizon: float, now: Life) -> Worth:
+def _answer(beliefs: Beliefs, cost: float, horizon: float, now: Life) -> Worth:
+    """What is saved is a mean over all that may be the case: to try costs a training, and a shadow refuses what brings
+    nothing. So what is unlikely and would save much counts too.
+    """
     share = np.exp(beliefs.weight - beliefs.weight.max())
     share /= share.sum()
     served = horizon * _lasting(horizon / max(1.0, now.rows / max(1, len(now.windows))))
     excess, sd = beliefs.mean @ EXCESS, np.sqrt(beliefs.covariance @ EXCESS @ EXCESS)
     probability = float(share @ ndtr((excess * served - cost) / np.maximum(sd * served, 1e-12)))
+    saved = float(share @ (excess * served))
     numbers = {
         "excess": float(share @ excess),
-        "expected_saved": float(share @ (excess * served)),
+        "expected_saved": saved,
         "cost": cost,
         "horizon": round(horizon),
         "probability": probability,
-        "confidence": confidence,
         "lasting": float(share @ served) / horizon,
         "mends": float(share @ GRID[3]),
         "windows": len(now.windows),
     }
     detail = (
-        f"a retraining is expected to save {numbers['expected_saved']:.1f} over {horizon:,.0f} predictions, of an "
-        f"excess loss of {numbers['excess']:.4f} now, and costs {cost:,.1f}: worth it with a probability of "
-        f"{probability:.0%}, {confidence:.0%} is needed"
+        f"a retraining is expected to save {saved:,.1f} over {horizon:,.0f} predictions, of an excess loss of "
+        f"{numbers['excess']:.4f} now, and costs {cost:,.1f}: worth it with a probability of {probability:.0%}"
     )
-    return Worth(Answer.RETRAIN_WORTH if probability >= confidence else Answer.WAIT_NOT_WORTH, detail, numbers)
+    return Worth(Answer.RETRAIN_WORTH if saved > cost else Answer.WAIT_NOT_WORTH, detail, numbers)
 
 
 def _lasting(windows: float) -> Floats:
@@ -213,8 +218,9 @@ def _live(life: Life, beliefs: Beliefs, scale: float) -> Beliefs:
 
 
 def _tried(trial: Trial, beliefs: Beliefs, scale: float) -> Beliefs:
+    """What is learned from a retraining that did not come into production: only what comes from then on counts."""
     noise = trial.gain_se**2 + (_MODELS_DIFFER * scale) ** 2
-    return beliefs.seen(trial.gain, np.full_like(beliefs.weight, noise), EXCESS)
+    return beliefs.seen(trial.gain, np.full_like(beliefs.weight, noise), EXCESS).settled()
 
 
 def _looked(window: WindowLoss, beliefs: Beliefs, scale: float) -> Beliefs:
@@ -236,4 +242,4 @@ def _row_sd(lives: Sequence[Life]) -> float:
         for window in life.windows
         if window.loss is not None and window.loss_se and window.labelled
     ]
-    return float(np.median(found)) if found else 0.4
+    return max(float(np.median(found)), _SMALLEST_SD) if found else 0.4

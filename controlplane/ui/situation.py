@@ -159,8 +159,10 @@ def condition_of(rule: Rule) -> str:
             above = [f"above {rule.above:g}"] if rule.above is not None else []
             return f"{words.metric(rule.metric)} {' or '.join(below + above)}"
         case WorthRule():
+            if rule.cost is None:
+                return "a retraining is expected to save more than it costs"
             unit = "wrong answers" if rule.cost != 1 else "wrong answer"
-            return f"{words.percent(rule.confidence)} sure to save more than its cost of {rule.cost:g} {unit}"
+            return f"a retraining is expected to save more than its cost of {rule.cost:g} {unit}"
         case VolumeRule():
             return f"{words.count(rule.new_labelled_rows)} new labelled rows"
         case ScheduleRule():

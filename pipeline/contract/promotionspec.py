@@ -64,8 +64,9 @@ class Gate(Frozen):
 class Better(Frozen):
     """What a challenger must show in shadow before it answers anybody; it stays there until that is decided."""
 
-    metric: GateMetric = "brier"
-    #: the probability that it is better than the champion must be at least this; it goes where it is as surely worse
+    #: best the one in whose unit a retraining is weighed
+    metric: GateMetric = "error"
+    #: the probability that it is better than the champion must be at least this
     confidence: FiniteFloat = Field(default=0.8, gt=0.5, lt=1)
     #: fewer labelled rows show nothing
     min_labels: int = Field(default=200, ge=20)

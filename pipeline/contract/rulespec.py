@@ -200,13 +200,10 @@ class WorthRule(_WindowRule):
 
     kind: Literal["worth"]
     #: what a retraining costs, in wrong answers; where the monitor has a cost matrix, in the unit of that. Where
-    #: nothing is said, what is saved by a loss that is lower by a two-hundredth of a row's standard deviation
+    #: nothing is said, what is saved by a loss that is lower by four thousandths of a row's standard deviation
     cost: FiniteFloat | None = Field(default=None, ge=0)
     #: predictions that a new version would answer before the next replaces it; learned from past ones where not said
     horizon: int | None = Field(default=None, ge=1)
-    #: the probability that more is saved than it costs must be at least this. Below one half: a try that brings nothing
-    #: costs a training and is refused by the gate, one that brings much goes on saving
-    confidence: FiniteFloat = Field(default=0.4, gt=0, lt=1)
     #: fewer labels since the promotion say nothing
     min_labels: int = Field(default=100, ge=1)
     #: two windows on end: a single bad one is a storm as likely as not

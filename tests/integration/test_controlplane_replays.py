@@ -27,7 +27,7 @@ RULES = [
     {"name": "worse", "kind": "metric", "monitor": "weekly", "metric": "roc_auc", "below": 0.5, "priority": 5,
      "active": {"from": "08:00", "to": "23:00", "timezone": "America/New_York"}},
     DAILY | {"cooldown": "3h"},
-    {"name": "saves", "kind": "worth", "monitor": "weekly", "cost": 5, "confidence": 0.6, "min_labels": 50},
+    {"name": "saves", "kind": "worth", "monitor": "weekly", "cost": 5, "min_labels": 50},
 ]  # fmt: skip
 
 

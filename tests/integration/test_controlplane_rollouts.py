@@ -268,7 +268,8 @@ def test_a_shadow_that_is_undecided_goes_on_with_the_same_version_until_its_labe
 
 
 def test_a_shadow_that_never_shows_its_version_to_be_better_rejects_it_with_the_numbers(tmp_path):
-    world = Rolling(tmp_path, {"shadow": SHADOW | {"better": {"min_labels": 100, "max_labels": 1_000}}})
+    better = {"metric": "brier", "min_labels": 100, "max_labels": 1_000}
+    world = Rolling(tmp_path, {"shadow": SHADOW | {"better": better}})
     world.go_until(RolloutState.SHADOW)
     assert world.go(labelled=1_000, gain=0.0) is RolloutState.ABORTED
     assert world.rollout().reason == "STOP_NOT_BETTER" and "on 1000 labelled rows" in world.rollout().note

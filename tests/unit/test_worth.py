@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from controlplane.rules.worth import Answer, Life, Terms, Trial, WindowLoss, Worth, weigh
 from pipeline.contract.rulespec import Rule, WorthRule
 
-TERMS = Terms(cost=None, horizon=None, confidence=0.5, min_labels=100)
-SURE = replace(TERMS, confidence=0.8)
+TERMS = Terms(cost=None, horizon=None, min_labels=100)
+#: a retraining has to lower the loss by about two points
+DEAR = replace(TERMS, cost=500.0, horizon=24_000)
 ROWS = 2_000
 USUAL = 0.2
 
@@ -53,19 +54,19 @@ def test_a_slow_decay_adds_up_though_no_single_window_shows_it() -> None:
     losses = [USUAL + 0.002 * number for number in range(30)]
     step, chance = 0.002, (USUAL * (1 - USUAL) / ROWS) ** 0.5
     assert step < chance / 4
-    assert first_firing(life(losses), SURE) is not None
+    assert first_firing(life(losses), DEAR) is not None
 
 
 def test_a_storm_that_passes_is_not_chased_by_the_rule_as_it_is_shipped() -> None:
     rule = WorthRule(name="worth", kind="worth", monitor="daily")
-    terms = Terms(rule.cost, rule.horizon, rule.confidence, rule.min_labels)
+    terms = Terms(rule.cost, rule.horizon, rule.min_labels)
     whole = life([USUAL] * 10 + [USUAL + 0.08] + [USUAL] * 10)
     worth = [weigh((whole.until(each.id),), terms).answer is Answer.RETRAIN_WORTH for each in whole.windows]
     assert sum(worth) < rule.hold.windows
 
 
 def test_with_nothing_the_matter_next_to_nothing_is_spent() -> None:
-    fired = [first_firing(life(noisy([USUAL] * 30, seed)), SURE) for seed in range(20)]
+    fired = [first_firing(life(noisy([USUAL] * 30, seed)), DEAR) for seed in range(20)]
     assert sum(each is not None for each in fired) <= 2
 
 
@@ -89,8 +90,22 @@ def test_retrainings_that_brought_nothing_are_not_repeated_for_the_same_rise() -
     tries = (Trial(14, gain=0.0, gain_se=0.005), Trial(17, gain=0.0, gain_se=0.005))
     untried, once, twice = life(losses), life(losses, trials=tries[:1]), life(losses, trials=tries)
     assert chance_of((once.until("w14"),)) < chance_of((untried.until("w14"),)) - 0.25
-    assert weigh((untried,), SURE).answer is Answer.RETRAIN_WORTH
+    assert weigh((untried,), DEAR).answer is Answer.RETRAIN_WORTH
     assert weigh((twice,), TERMS).answer is Answer.WAIT_NOT_WORTH
+
+
+def test_after_a_retraining_was_refused_only_what_comes_from_then_on_asks_for_another() -> None:
+    losses = [USUAL] * 8 + [USUAL + 0.06] * 10
+    unclear = life(losses, trials=(Trial(14, gain=0.02, gain_se=0.02),))
+    assert weigh((unclear.until("w13"),), TERMS).answer is Answer.RETRAIN_WORTH
+    assert weigh((unclear.until("w14"),), TERMS).answer is Answer.WAIT_NOT_WORTH
+
+
+def test_a_retraining_refused_after_the_newest_window_is_known_when_that_window_is_judged_again() -> None:
+    losses = [USUAL] * 8 + [USUAL + 0.06] * 6
+    refused = life(losses, trials=(Trial(len(losses), gain=0.0, gain_se=0.01),))
+    assert weigh((refused.until("w12"),), TERMS).answer is Answer.RETRAIN_WORTH
+    assert weigh((refused.until("w13"),), TERMS).answer is Answer.WAIT_NOT_WORTH
 
 
 def test_after_a_retraining_that_brought_nothing_a_further_rise_is_still_found() -> None:
@@ -189,7 +204,7 @@ def test_a_rule_needs_a_name_and_a_monitor_only() -> None:
     assert rule.cost is None
 
 
-@pytest.mark.parametrize("wrong", [{"cost": -1}, {"confidence": 1}, {"horizon": 0}, {"min_labels": 0}])
+@pytest.mark.parametrize("wrong", [{"cost": -1}, {"confidence": 0.4}, {"horizon": 0}, {"min_labels": 0}])
 def test_terms_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         WorthRule(name="worth", kind="worth", monitor="daily", **wrong)
