@@ -59,7 +59,7 @@ SPEC: tuple[type[BaseModel], ...] = (
     rulespec.DriftRule, rulespec.NoveltyRule, rulespec.VolumeRule, rulespec.ScheduleRule, rulespec.MetricRule,
     rulespec.WorthRule, rulespec.Persistence, rulespec.ActiveHours, rulespec.Budget, promotionspec.Gate,
     promotionspec.NoWorse, promotionspec.SliceCheck, promotionspec.RolloutPlan, promotionspec.Shadow,
-    promotionspec.Canary, promotionspec.Guards,
+    promotionspec.Better, promotionspec.Canary, promotionspec.Guards,
 )  # fmt: skip
 EVENTS: tuple[type[BaseModel], ...] = (
     events.PredictionEvent, events.LabelEvent, events.ControlEvent, events.ServiceEvent,

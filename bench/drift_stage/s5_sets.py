@@ -167,11 +167,11 @@ KINDS: Final[Mapping[str, Callable[[int, np.random.Generator], Change]]] = {
     "recurring": _recurring,
     "wander": _wander,
     "harder": _harder,
-    "harder decay": _harder_decay,
+    "harder-decay": _harder_decay,
 }
 #: a kind draws by its place here: kinds are added at the end, so that the others stay as they were
 ORDER: Final = (
-    "abrupt", "decay", "mixed", "season", "stationary", "storm", "recurring", "wander", "harder", "harder decay",
+    "abrupt", "decay", "mixed", "season", "stationary", "storm", "recurring", "wander", "harder", "harder-decay",
 )  # fmt: skip
 
 
