@@ -63,7 +63,7 @@ def _findings(case: Case, pairs: Mapping[str, ColumnPair], columns: Columns | No
                     yield found
         for stale in find_stale(columns):
             yield Finding(check="stale", feature=stale.columns[0], said=stale.said, numbers=stale.numbers)
-        yield from _duplicates(case)
+        yield from _duplicates(case, columns)
     if (departure := volume_departure(case)) is not None:
         yield Finding(check="volume", feature=None, said=departure.said, numbers=departure.numbers)
 
@@ -135,8 +135,8 @@ def _unseen(case: Case, feature: Feature, pair: ColumnPair) -> Finding | None:
     return _found("unseen", feature, said, share=pair.unseen_share, chance=usual)
 
 
-def _duplicates(case: Case) -> Iterator[Finding]:
-    now, usual = copies(case)
+def _duplicates(case: Case, columns: Columns) -> Iterator[Finding]:
+    now, usual = copies(case, columns)
     if is_more(case, now, usual):
         said = f"{now:.1%} of the rows are copies of another, {usual:.1%} as a rule"
         yield Finding(check="duplicates", feature=None, said=said, numbers={"share": now, "usual": usual})

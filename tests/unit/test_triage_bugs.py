@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from bundle.signature import Feature, RawField, Signature
-from observability.monitors.case import Case
+from observability.monitors.case import Case, PastVerdict
 from observability.monitors.reference import Reference
-from observability.monitors.triage.columns import Columns
+from observability.monitors.triage.clocks import clocks_of, find_turned_clocks
+from observability.monitors.triage.columns import Columns, NumericColumn
 from observability.monitors.triage.diagnosis import find_bugs
 from observability.monitors.triage.encoding import find_encoding
+from observability.monitors.triage.exchanges import exchanged
 from observability.monitors.triage.hypotheses import Hypothesis, shown
+from observability.monitors.triage.replays import find_replays
 from observability.monitors.triage.swaps import find_swaps
+from observability.monitors.triage.units import find_units
 from observability.monitors.verdicts import (
     DriftVerdict,
     ErrorMetrics,
@@ -282,3 +289,79 @@ def test_swapped_columns_are_found_among_more_that_moved_than_are_looked_at():
     signature = SIGNATURE.model_copy(update={"features": tuple(Feature(name=n, type="numeric") for n in names)})
     window = Case("w", Sample(rows, len(rows), 0), Reference(wide(4_000), np.array([]), np.array([])), signature)
     assert [each.columns for each in find_swaps(Columns.of(window))] == [("n0", "n1")]
+
+
+def known(*clocks: dict[str, int]) -> tuple[PastVerdict, ...]:
+    """Windows before, newest first, with the hours that columns were ahead of the event."""
+    first = pd.Timestamp("2026-03-02", tz="UTC").to_pydatetime()
+    return tuple(
+        PastVerdict(first - timedelta(days=place), 2_000, 0, True, {"diagnosis": {"cause": "stable", "clocks": told}})
+        for place, told in enumerate(clocks)
+    )
+
+
+def by_the_clock(turn: int = 0) -> pd.DataFrame:
+    """Hours of the events themselves, as often each, an hour ahead of UTC, turned by some more."""
+    rows = shop(1)
+    return rows.assign(hour=((rows["event_time"].dt.hour + 1 + turn) % 24).astype(float))
+
+
+@pytest.mark.parametrize("turn", [-5, 3, 12])
+def test_an_hour_that_is_turned_beside_the_event_is_seen_though_every_hour_comes_as_often(turn):
+    window = replace(case(by_the_clock(turn)), past=known({"hour": 1}))
+    found = find_bugs(window, VERDICT, Columns.of(window))[0]
+    assert (found.bug, found.columns, found.numbers["hours"]) == ("timezone", ("hour",), turn)
+
+
+def test_summer_time_is_no_time_zone_bug():
+    start = pd.Timestamp("2026-03-30", tz="UTC")
+    rows = by_the_clock(1)
+    rows["event_time"] = start + (rows["event_time"] - rows["event_time"].min())
+    before = tuple(replace(each, until=start.to_pydatetime() - timedelta(days=1)) for each in known({"hour": 1}))
+    for past, told in ((before, []), (known({"hour": 3}), ["timezone"])):
+        window = replace(case(rows), past=past)
+        assert [each.bug for each in find_turned_clocks(window, Columns.of(window))] == told
+
+
+def test_the_hours_that_a_column_is_ahead_are_told_for_the_next_window():
+    assert clocks_of(Columns.of(case(by_the_clock()))) == {"hour": 1}
+    assert clocks_of(Columns.of(case(shop(1)))) == {}
+
+
+def test_a_batch_that_comes_again_later_is_a_replay_though_every_row_alone_is_common():
+    rng = np.random.default_rng(3)
+
+    def coarse(rows: int) -> pd.DataFrame:
+        return shop(1, rows).assign(
+            hour=0.0, distance=rng.integers(0, 4, rows) * 1.0, low=0.0, high=0.0, country="France", plan="Basic"
+        )
+
+    rows = coarse(2_000)
+    again = pd.concat([rows, rows[500:1_000].assign(event_time=rows["event_time"].max())], ignore_index=True)
+    again["event_time"] = rows["event_time"].min() + pd.to_timedelta(np.arange(len(again)), unit="min")
+    reference = Reference(coarse(8_000)[[*NUMERIC, *TEXTS]], np.array([]), np.array([]))
+    for frame, told in ((rows, []), (again, ["duplicates"])):
+        window = Case("w", Sample(frame, len(frame), 0), reference, SIGNATURE)
+        assert [each.bug for each in find_replays(window, Columns.of(window))] == told
+
+
+def test_columns_that_a_season_moved_are_seen_to_be_swapped_by_what_they_exchange():
+    rng, rows = np.random.default_rng(4), 2_000
+    then = pd.DataFrame({"gappy": rng.normal(0, 1, rows), "full": rng.normal(5, 1, rows), "whole": 1.0})
+    then.loc[rng.random(rows) < 0.7, "gappy"] = np.nan
+    now = then.assign(gappy=then["full"] + 3, full=then["gappy"] + 3)
+    one, other = (NumericColumn(name, now[name].to_numpy(), then[name].to_numpy()) for name in ("gappy", "full"))
+    assert exchanged(one, other) == pytest.approx(1, abs=0.05)
+    moved = NumericColumn("full", then["full"].to_numpy() + 3, then["full"].to_numpy())
+    assert exchanged(NumericColumn("gappy", then["gappy"].to_numpy() + 3, then["gappy"].to_numpy()), moved) is None
+
+
+def test_a_small_part_in_another_unit_is_seen_by_the_gap_beyond_the_range():
+    rows = shop(1)
+    pressure = pd.Series(np.random.default_rng(5).normal(1_013, 8, len(rows)).round(1))
+    then = shop(0, 8_000).assign(low=np.random.default_rng(6).normal(1_005, 8, 8_000).round(1))
+    broken = np.where(some(rows, 0.1), (pressure / 10).round(1), pressure)
+    reference = Reference(then[[*NUMERIC, *TEXTS]], np.array([]), np.array([]))
+    window = Case("w", Sample(rows.assign(low=broken), len(rows), 0), reference, SIGNATURE)
+    found = next(each for each in find_units(Columns.of(window)))
+    assert (found.columns, found.numbers["factor"], found.seen) == (("low",), pytest.approx(0.1), True)

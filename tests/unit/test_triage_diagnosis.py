@@ -279,3 +279,10 @@ def test_without_labels_of_its_own_rows_nothing_is_said_of_loss():
 
 def test_the_same_case_is_diagnosed_the_same():
     assert told(POORER, verdict(wealth=0.4)) == told(POORER, verdict(wealth=0.4))
+
+
+def test_traffic_that_varies_may_fall_and_steady_traffic_may_not():
+    rng = np.random.default_rng(7)
+    steady, wild = (list(10 * np.exp(rng.normal(0, spread, 12))) for spread in (0.02, 0.5))
+    causes = [feed([*usual, 6.0], timedelta(days=3), 12)[0].cause for usual in (steady, wild)]
+    assert causes == ["bug", "stable"]

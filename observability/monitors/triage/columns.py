@@ -203,4 +203,6 @@ def times_of(frame: pd.DataFrame) -> pd.Series:
     """When each row was; empty where the frame does not say."""
     if "event_time" not in frame:
         return pd.Series([], dtype="datetime64[ns, UTC]")
-    return pd.to_datetime(frame["event_time"], utc=True, errors="coerce").reset_index(drop=True)
+    times = frame["event_time"].reset_index(drop=True)
+    known = isinstance(times.dtype, pd.DatetimeTZDtype) and str(times.dtype.tz) == "UTC"
+    return times if known else pd.to_datetime(times, utc=True, errors="coerce")

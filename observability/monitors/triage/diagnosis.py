@@ -23,7 +23,7 @@ from observability.monitors.triage.stale import find_stale
 from observability.monitors.triage.swaps import find_swaps
 from observability.monitors.triage.truncation import find_truncation
 from observability.monitors.triage.units import find_units
-from observability.monitors.triage.volume import cut_short
+from observability.monitors.triage.volume import cut_short, may_have_lost
 from observability.monitors.triage.zones import find_zones
 from observability.monitors.verdicts import Bug, Cause, Diagnosis, DriftVerdict, Ranked, WindowVerdict
 
@@ -101,15 +101,16 @@ def find_bugs(case: Case, verdict: WindowVerdict, columns: Columns) -> list[Hypo
 
 
 def _hypotheses(case: Case, columns: Columns) -> Iterator[Hypothesis]:
-    for find in (find_units, find_nulls, find_truncation, find_encoding):
+    for find in (find_units, find_nulls, find_encoding):
         yield from find(columns)
+    yield from (each for each in find_truncation(columns) if may_have_lost(case, each.numbers["gone"]))
     swaps = tuple(find_swaps(columns))
     yield from swaps
     moved = {name for each in swaps for name in each.columns}
     yield from (each for each in find_stale(columns) if not moved & set(each.columns))
     yield from find_zones(columns, usual_clocks(case))
     yield from find_turned_clocks(case, columns)
-    yield from find_replays(case)
+    yield from find_replays(case, columns)
     yield from find_schema_trouble(case)
 
 
@@ -169,6 +170,8 @@ def _bug(bugs: list[Hypothesis], ranked: tuple[Ranked, ...]) -> Diagnosis:
     best = bugs[0]
     alike = [each for each in bugs if each.bug == best.bug and each.gain >= _BESIDE * best.gain]
     told, columns = [best], list(best.columns)
+    if best.bug == "truncated" and (others := [e for e in alike if e.gain >= _AS_GOOD * best.gain][1:]):
+        told, columns = [best, *others], []  # a part is gone, and columns that go together tell it alike
     for each in alike:
         if best.bug != "truncated" and each.columns and not set(each.columns) & set(columns):
             told.append(each)

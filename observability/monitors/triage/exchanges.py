@@ -56,6 +56,12 @@ def inside(values: Values, column: NumericColumn) -> bool:
     return bool(np.mean((values >= then.min() - beside) & (values <= then.max() + beside)) >= _LEAST_INSIDE)
 
 
+def came_from(one: NumericColumn, other: NumericColumn) -> bool:
+    """Whether values of the one lie far beyond its range, in that of the other."""
+    beyond = far(one)
+    return len(beyond) >= _LEAST * len(one.now) and inside(beyond, other)
+
+
 def _gaps(one: NumericColumn, other: NumericColumn) -> float | None:
     """Missing shares go from the one to the other."""
     (now, then), (others, before) = one.missing, other.missing

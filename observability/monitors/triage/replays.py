@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from observability.monitors.case import Case
-from observability.monitors.triage.columns import times_of
+from observability.monitors.triage.columns import Columns, times_of
 from observability.monitors.triage.hypotheses import Hypothesis
 
 #: standard errors of the share of copies beyond which it is no chance
@@ -31,14 +31,14 @@ _BESIDE: Final = 12
 Hashes = npt.NDArray[np.uint64]
 
 
-def find_replays(case: Case) -> Iterator[Hypothesis]:
+def find_replays(case: Case, columns: Columns) -> Iterator[Hypothesis]:
     """The source as a whole, where runs of rows came before, or rows are copies of others more often than before."""
     again = came_again(case)
     if again > case.settings.quality.duplicates_margin:
         said = f"{again:.0%} of the rows came before, in the same order or at the same instant: a part came twice"
         yield Hypothesis("duplicates", (), 1.0, again, said, {"again": again}, seen=True)
         return
-    now, usual = copies(case)
+    now, usual = copies(case, columns)
     if is_more(case, now, usual):
         said = f"{now:.0%} of the rows are copies of another, {usual:.0%} as a rule: a part of the data came twice"
         yield Hypothesis("duplicates", (), 1.0, _WEIGHT * (now - usual), said, {"copies": now, "usual": usual})
@@ -50,18 +50,27 @@ def came_again(case: Case) -> float:
     names, times = _compared(case), times_of(frame)
     if not names or times.nunique() < 2:
         return 0.0
-    rows, past = hashes(frame[names])[times.argsort(kind="stable").to_numpy()], hashes(then[names][: len(frame)])
-    instants = hashes(pd.DataFrame({"row": hashes(frame[names]), "time": times.astype("int64")}))
+    hashed, past = hashes(frame[names]), hashes(then[names][: len(frame)])
+    rows = hashed[times.argsort(kind="stable").to_numpy()]
     beside = len(times) / times.nunique()
-    twins = float(pd.Series(instants).duplicated().mean()) - _alike_beside(past, int(np.ceil(2 * beside)))
+    twins = float(pd.DataFrame({"row": hashed, "time": times}).duplicated().mean()) - _alike_beside(
+        past, int(np.ceil(2 * beside))
+    )
     length = _telling(np.concatenate([rows, past]), len(rows))
     runs = 0.0 if length is None else _in_runs(rows, length) - _in_runs(past, length)
     return max(runs, twins if beside <= _BESIDE else 0.0, 0.0)
 
 
-def copies(case: Case) -> tuple[float, float]:
+def copies(case: Case, columns: Columns) -> tuple[float, float]:
     """Share of rows that are copies of an earlier one: of the window, and the greater of what the reference and the
     past windows would give in as many rows."""
+    if "copies" not in columns.told:
+        columns.told["copies"] = _copies(case)
+    told: tuple[float, float] = columns.told["copies"]
+    return told
+
+
+def _copies(case: Case) -> tuple[float, float]:
     names = _compared(case)
     if not names or not len(case.sample.frame):
         return 0.0, 0.0

@@ -9,13 +9,15 @@ from typing import Final, TypeVar
 import numpy as np
 
 from observability.monitors.triage.columns import Column, Columns, Numbers, NumericColumn, TextColumn
-from observability.monitors.triage.exchanges import exchanged
+from observability.monitors.triage.exchanges import came_from, exchanged
 from observability.monitors.triage.fitting import Fit, beyond, fit, is_apart
 from observability.monitors.triage.hypotheses import Hypothesis
 
 _LEAST_EXPLAINED: Final = 0.7
 #: of each of the two, and of their difference
 _LEAST_OF_EACH: Final = 0.3
+#: of the other, where values of the one came from far beyond its range
+_LEAST_OF_OTHER: Final = 0.5
 #: what a world that changes does not do to two columns at once
 _SURELY: Final = 0.9
 _LEAST_SHARE: Final = 0.04
@@ -33,6 +35,10 @@ def find_swaps(columns: Columns) -> Iterator[Hypothesis]:
             yield _seen(one, other, share)
             continue
         fits = _fits(one, one.shares(other.then), other, other.shares(one.then))
+        sides = zip((one, other), (other, one), reversed(fits), strict=True)
+        if any(came_from(a, b) and found.explained >= _LEAST_OF_OTHER for a, b, found in sides):
+            yield _seen(one, other, max(each.share for each in fits))
+            continue
         if not _explain_each(fits):  # the difference takes bins of its own, which is dear
             continue
         difference = NumericColumn("difference", one.now - other.now, one.then - other.then)

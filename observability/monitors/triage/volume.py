@@ -31,7 +31,7 @@ _LEVEL: Final = 1e-5
 _LEAST_VARIED: Final = 5
 _VARIES: Final = 0.03
 #: how seldom a window falls so far below them, and how far that is at least
-_FELL: Final = 1e-4
+_FELL: Final = 1e-3
 _LEAST_FALL: Final = 0.15
 #: standard deviations within which a fall is still that of a share that is gone
 _WITHIN: Final = 3.0
@@ -75,8 +75,10 @@ def cut_short(case: Case) -> Departure | None:
         return _fall_beside(case, usual, f"about {when}") or _fall_of(case, usual, f"about {when}")
     if not usual:
         return None
+    if len(usual) >= _LEAST_VARIED:
+        return _fall_of(case, usual, when)
     departure = volume_departure(case)
-    return departure if departure is not None and departure.fell else _fall_of(case, usual, when)
+    return departure if departure is not None and departure.fell else None
 
 
 def may_have_lost(case: Case, share: float) -> bool:
@@ -113,10 +115,10 @@ def _varies(case: Case, usual: list[float]) -> tuple[float, float]:
 def _fall_of(case: Case, usual: list[float], when: str) -> Departure | None:
     """Below what the variation of the usual rates allows, as of a sample of so many from a normal distribution."""
     rate = case.volume.get("predictions_per_minute")
-    if not rate or len(usual) < _LEAST_VARIED:
+    if rate is None or len(usual) < _LEAST_VARIED:
         return None
     middle, varies = _varies(case, usual)
-    fell = middle - float(np.log(rate))
+    fell = middle - float(np.log(max(rate, 1e-9)))
     if fell < -np.log1p(-_LEAST_FALL) or stats.t.sf(fell / varies, len(usual) - 1) >= _FELL:
         return None
     expected = float(np.exp(middle))
