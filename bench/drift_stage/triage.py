@@ -210,6 +210,8 @@ def _broken(rng: np.random.Generator, rows: pd.DataFrame, kind: str, kinds: Kind
     """A fault is drawn until it changes something: a weekday that is held for an hour is the weekday that it was."""
     while True:
         broken, truth = FAULTS[kind](rng, rows, kinds)
+        if len(broken) < CHANGED * len(rows):  # of a column that is mostly one value an interval may be all of it
+            continue
         if len(broken) != len(rows) or any(
             np.mean(broken[name].astype(str).to_numpy() != rows[name].astype(str).to_numpy()) >= CHANGED
             for name in truth
