@@ -65,7 +65,7 @@ def _compare(store: Store, logs: LogStore, rollout: Rollout, champion: int, now:
     measured: Json = {"improvement": improved(found, plan.guards, seed)}
     if better is not None:
         rows = _rows(found)
-        measured |= {"better": measure(better, rows, f"{seed}:better"), **error_gain(rows)}
+        measured |= {"better": measure(better, rows, f"{seed}:better"), "looked_at": len(rows), **error_gain(rows)}
     store.record_comparison(rollout, numbers | measured, now)
 
 

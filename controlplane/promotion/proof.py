@@ -60,14 +60,15 @@ def measure(asked: Better, rows: GateRows, seed: str) -> dict[str, Any] | None:
     return {"metric": asked.metric, "rows": len(rows), "champion": told.pop("other"), **told}
 
 
-def prove(asked: Better, labelled: int, found: Mapping[str, Any] | None) -> Said:
-    """What was measured, against what was asked; undecided on enough rows, it is not shown to be better.
+def prove(asked: Better, looked_at: int, found: Mapping[str, Any] | None) -> Said:
+    """What was measured on the labelled rows that were looked at, against what was asked; undecided on enough of them,
+    it is not shown to be better.
 
     What is shown to be worse is a matter of the guards, which look at a shadow too.
     """
-    enough = labelled >= asked.max_labels
+    enough = looked_at >= asked.max_labels
     if found is None:
-        few = f"{labelled} labelled rows, on which {asked.metric} cannot be told"
+        few = f"{looked_at} labelled rows, on which {asked.metric} cannot be told"
         return Said(Proof.NOT_BETTER if enough else Proof.UNDECIDED, few)
     detail = (
         f"{asked.metric} {found['challenger']:.4f} against {found['champion']:.4f} on {found['rows']} labelled rows: "
@@ -78,4 +79,4 @@ def prove(asked: Better, labelled: int, found: Mapping[str, Any] | None) -> Said
         return Said(Proof.BETTER, detail)
     if enough:
         return Said(Proof.NOT_BETTER, detail)
-    return Said(Proof.UNDECIDED, f"{detail}; looked at until {asked.max_labels} rows are labelled")
+    return Said(Proof.UNDECIDED, f"{detail}; looked at until {asked.max_labels} rows were compared")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from threading import Barrier
@@ -275,6 +276,21 @@ def test_a_shadow_that_never_shows_its_version_to_be_better_rejects_it_with_the_
     assert world.rollout().reason == "STOP_NOT_BETTER" and "on 1000 labelled rows" in world.rollout().note
     assert world.states() == {1: "production", 2: "rejected"}
     assert world.store.comparison(world.rollout().id).numbers["error_gain_se"] > 0
+
+
+def test_a_shadow_is_not_given_up_on_labels_that_nobody_looked_at(tmp_path):
+    """Of very many pairs a log store reads some, and estimates from those how many are labelled."""
+    world = Rolling(tmp_path, {"shadow": SHADOW | {"better": {"min_labels": 100, "max_labels": 1_000}}})
+    world.go_until(RolloutState.SHADOW)
+    for read in (80, 150):
+        world.logs.found = replace(paired(labelled=read), rows=90_000, labelled=9_000)
+        compare_rollouts(world.store, world.logs, world.clock.now())
+        world.tick()
+        assert (world.rollout().state, world.rollout().reason) == (RolloutState.SHADOW, "STAY_UNDECIDED")
+    world.logs.found = replace(paired(labelled=1_000), rows=90_000, labelled=9_000)
+    compare_rollouts(world.store, world.logs, world.clock.now())
+    world.tick()
+    assert world.rollout().reason == "STOP_NOT_BETTER" and "on 1000 labelled rows" in world.rollout().note
 
 
 def test_a_step_waits_for_its_time(tmp_path):
