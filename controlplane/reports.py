@@ -97,5 +97,6 @@ class ReportProcess:
         if ended.returncode == REFUSED:
             refusal = Refusal.model_validate_json(ended.stdout)
             raise REFUSALS[refusal.code](refusal.message, model=asked.model, window=asked.window)
-        LOG.error("the report of %s ended with %d: %s", asked.window, ended.returncode, ended.stderr[-_TAIL:].decode())
+        said = ended.stderr[-_TAIL:].decode(errors="replace")  # it may begin, or have been killed, amid a character
+        LOG.error("the report of %s ended with %d: %s", asked.window, ended.returncode, said)
         raise ReportFailed

@@ -145,6 +145,9 @@ def test_a_process_that_hangs_or_dies_is_an_error_and_gives_its_place_back(tmp_p
         with pytest.raises(ReportFailed, match="see the log"):
             dies(MODEL, "w-1")
     assert "out of memory" in caplog.text and "secret" not in caplog.text
+    says_much = process(tmp_path, "import os; os.write(2, ('ü' * 3_000 + 'x').encode()); os._exit(1)")
+    with pytest.raises(ReportFailed, match="see the log"):  # what is logged of it begins amid a character
+        says_much(MODEL, "w-1")
 
 
 def test_the_process_gets_no_secret_where_others_see_it_and_nothing_that_it_does_not_need(tmp_path, monkeypatch):
