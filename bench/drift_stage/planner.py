@@ -7,6 +7,7 @@ A model is named by the last batch it has learned from, and serves from the next
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,17 @@ def plans(quality: Matrix, first: int, most: int) -> list[Plan]:
         best, before = _one_more(best, sums)
         came.append(before)
     return found
+
+
+def every_plan(quality: Matrix, first: int, retrainings: int) -> npt.NDArray[np.float64]:
+    """The mean quality of each plan that there is with exactly so many retrainings: what chance would have brought."""
+    batches = quality.shape[1]
+    sums = np.concatenate([np.zeros((batches, 1)), np.cumsum(np.nan_to_num(quality), axis=1)], axis=1)
+    made = np.array(list(combinations(range(first + 1, batches - 1), retrainings)))
+    models = np.concatenate([np.full((len(made), 1), first), made], axis=1)
+    until = np.concatenate([made, np.full((len(made), 1), batches - 1)], axis=1)
+    served: npt.NDArray[np.float64] = (sums[models, until + 1] - sums[models, models + 1]).sum(axis=1)
+    return served / (batches - first - 1)
 
 
 def _one_more(best: Matrix, sums: Matrix) -> tuple[Matrix, npt.NDArray[np.int64]]:

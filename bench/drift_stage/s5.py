@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import log_loss, roc_auc_score
 
-from bench.drift_stage.planner import plan, plans, total_by_retrainopt
+from bench.drift_stage.planner import every_plan, plan, plans, total_by_retrainopt
 from bench.drift_stage.s5_loop import DAY, FIRST, Course, Monitors, Rollout, Way, follow
 from bench.drift_stage.s5_models import Models
 from bench.drift_stage.s5_policies import EvidentlyDrift, by_rule, every, never, on_accuracy_drop
@@ -43,6 +43,8 @@ OURS: Final = "worth"
 DRAWS: Final = 10_000
 BLOCK: Final = 4
 SEED: Final = 5
+#: retrainings that the bar allows on NOAA
+ALLOWED: Final = 3
 #: the short form sees so many batches of the flights
 SHORT: Final = 16
 #: the prices of a retraining, in mean errors of a batch, at which the planner is checked against retrainopt
@@ -189,7 +191,18 @@ def _real(
         gap = ours.best - rows[0].accuracy
         figures[f"s5_{name}_regret"] = ours.best - ours.accuracy
         figures[f"s5_{name}_gap_closed"] = (ours.accuracy - rows[0].accuracy) / gap if gap > 0 else 0.0
+        figures |= _by_chance(name, accuracies(models), rows[0].accuracy)
     return figures, rows
+
+
+def _by_chance(name: str, matrix: Values, never: float) -> dict[str, float]:
+    """What plans close of the gap that retrain ALLOWED times at any batches: how far the bar is beyond luck."""
+    best = plan(matrix, FIRST, ALLOWED).quality
+    closed = (every_plan(matrix, FIRST, ALLOWED) - never) / (best - never)
+    return {
+        f"s5_{name}_any_plan_closes": float(closed.mean()),
+        f"s5_{name}_plans_closing_half": float(np.mean(closed >= 0.5)),
+    }
 
 
 def _made(full: bool) -> None:
@@ -210,13 +223,13 @@ def run(full: bool) -> tuple[dict[str, float], list[Claim]]:
     on_noaa = _real(noaa, "noaa", ["accuracy"], planned=True, most=None)
     if isinstance(on_noaa, str):
         absent.append(on_noaa)
-        claims += [Claim.unmeasured(GAP, ">=", 0.5, on_noaa), Claim.unmeasured(SPENT, "<=", 3, on_noaa)]
+        claims += [Claim.unmeasured(GAP, ">=", 0.5, on_noaa), Claim.unmeasured(SPENT, "<=", ALLOWED, on_noaa)]
     else:
         figures |= on_noaa[0]
         harms.append(harm(on_noaa[1], ["accuracy"]))
         claims += [
             Claim.of(GAP, figures["s5_noaa_gap_closed"], ">=", 0.5),
-            Claim.of(SPENT, figures["s5_noaa_retrainings"], "<=", 3),
+            Claim.of(SPENT, figures["s5_noaa_retrainings"], "<=", ALLOWED),
         ]
     metrics = ["accuracy", "auc", "log_loss"]
     on_flights = _real(flights, "flights", metrics, planned=full, most=None if full else SHORT)
