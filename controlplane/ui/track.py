@@ -123,7 +123,8 @@ def _place(rollout: Row, names: list[tuple[str, int, str]]) -> int:
 def _stop(plan: RolloutPlan, step: tuple[str, int], name: str, where: Place, seen: int) -> Stop:
     kind, number = step
     if kind == "shadow" and plan.shadow:
-        said = "both score, the old one answers" + _at_least(plan.shadow.at_least)
+        until = ", until labels show that the new one is better" if plan.shadow.better else ""
+        said = "both score, the old one answers" + _at_least(plan.shadow.at_least) + until
         return Stop(name, where, said, 0.0, plan.shadow.rows, seen if where == "at" else None)
     if kind == "canary":
         canary = plan.canary[number]
@@ -142,10 +143,13 @@ def _at_least(span: timedelta) -> str:
 
 
 def measured(guards: Guards, compared: Row | None) -> Measured | None:
-    """What was measured in this step, beside what the guards allow; None where nothing was."""
+    """What was measured in this step, beside what the guards allow; None where nothing was.
+
+    Where no guard looks at a metric it is the one in which a shadow has to show that it is better.
+    """
     if compared is None:
         return None
-    found = compared.get("improvement") or {}
+    found = compared.get("improvement" if guards.metric else "better") or {}
     interval = _interval(guards, found)
     reach = max(abs(interval.low), abs(interval.high), abs(guards.margin)) if interval else 0.0
     return Measured(
@@ -174,4 +178,4 @@ def _interval(guards: Guards, found: Row) -> Interval | None:
     if len(known) != len(numbers):
         return None
     difference, low, high = known
-    return Interval(difference, low, high, -guards.margin, high >= -guards.margin)
+    return Interval(difference, low, high, -guards.margin, high >= -guards.margin if guards.metric else low > 0)

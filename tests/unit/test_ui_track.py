@@ -15,7 +15,7 @@ from controlplane.ui.runbook import headings_of, runbook
 from controlplane.ui.situation import condition_of, hygiene_of, status_with
 from controlplane.ui.track import measured, track_of
 from controlplane.ui.version_views import checks_of
-from pipeline.contract.promotionspec import Canary, Guards, RolloutPlan, Shadow
+from pipeline.contract.promotionspec import Better, Canary, Guards, RolloutPlan, Shadow
 from pipeline.contract.rulespec import DriftRule, MetricRule, ScheduleRule
 from tests.admin_ui_story import CHECKS, MEASURED, START
 
@@ -80,6 +80,19 @@ def test_what_was_measured_stands_beside_what_is_allowed():
     assert measured(PLAN.guards, {**MEASURED, "improvement": worse}).interval.passed is False
     nothing = measured(PLAN.guards, {"rows": 3, "failed": 0, "labelled": 0, "improvement": None})
     assert (nothing.interval, nothing.words, nothing.metric) == (None, "", "roc_auc")
+
+
+def test_a_shadow_that_has_to_show_that_it_is_better_is_drawn_with_that_and_its_bounds():
+    said = {
+        stop.name: stop.said
+        for stop in track_of(RolloutPlan(shadow=Shadow(better=Better())), rollout(RolloutState.SHADOW)).stops
+    }
+    assert said["shadow"].endswith("until labels show that the new one is better")
+    better = {**MEASURED["improvement"], "metric": "error"}
+    found = measured(Guards(), {**MEASURED, "improvement": None, "better": better})
+    assert (found.metric, found.words, found.interval.passed) == ("error", "+0.013 [−0.003, +0.028]", False)  # noqa: RUF001
+    assert measured(Guards(), {**MEASURED, "better": {**better, "lower": 0.001}}).interval.passed
+    assert measured(Guards(), {**MEASURED, "improvement": None}).interval is None
 
 
 def test_an_alert_that_nobody_takes_care_of_says_how_a_model_is():
