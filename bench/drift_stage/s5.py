@@ -201,6 +201,7 @@ def _by_chance(name: str, matrix: Values, never: float) -> dict[str, float]:
     closed = (every_plan(matrix, FIRST, ALLOWED) - never) / (best - never)
     return {
         f"s5_{name}_any_plan_closes": float(closed.mean()),
+        f"s5_{name}_any_plan_closes_sd": float(closed.std()),
         f"s5_{name}_plans_closing_half": float(np.mean(closed >= 0.5)),
     }
 
