@@ -7,6 +7,7 @@ say is told apart, as seen. Each bug breaks a random column, in a random way and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -91,6 +92,10 @@ class Version:
     def proven(self) -> float:
         """The share of wrong answers on its own out-of-time rows."""
         return float(np.mean((self.reference.scores > 0.5) != self.reference.labels))
+
+
+class NoSuchDrift(RuntimeError):
+    """Whatever is done to the features of a window, its errors do not do what is asked for."""
 
 
 Judge = Callable[[Case], WindowVerdict]
@@ -180,10 +185,19 @@ def outcomes_of(
         able = [world for world in worlds if _can(world[0], kind)]
         for place in range(cases if able else 0):
             of, numbers = able[place % len(able)]
-            number = int(rng.choice(numbers))
-            if (of.name, number) not in versions:
-                versions[of.name, number] = version_of(of, number, judged)
-            yield kind, *_outcome(versions[of.name, number], number, kind, place, rng, judged)
+            for _ in range(TRIES):
+                number = int(rng.choice(numbers))
+                if (of.name, number) not in versions:
+                    versions[of.name, number] = version_of(of, number, judged)
+                try:
+                    outcome = _outcome(versions[of.name, number], number, kind, place, rng, judged)
+                except NoSuchDrift as error:
+                    sys.stderr.write(f"another window: {error}\n")
+                    continue
+                yield kind, *outcome
+                break
+            else:
+                raise NoSuchDrift(f"no window of {of.name} gave {kind} drift")
 
 
 def _windows_of(of: Set, rng: np.random.Generator, windows: int) -> np.ndarray:
@@ -236,7 +250,9 @@ def _drifted(version: Version, number: int, rng: np.random.Generator, *, harmful
         error = version.error(drifted)
         if error >= usual + least if harmful else error <= usual:
             return drifted
-    raise RuntimeError(f"no drift of {of.name} in {TRIES} tries is {'harmful' if harmful else 'harmless'}")
+    raise NoSuchDrift(
+        f"no drift of window {number} of {of.name} in {TRIES} tries is {'harmful' if harmful else 'harmless'}"
+    )
 
 
 def version_of(of: Set, number: int, judged: Judge) -> Version:
