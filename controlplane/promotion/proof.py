@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any, Final, NamedTuple
-
-from scipy.special import ndtr, ndtri
 
 from controlplane.promotion.gate import GateRows, improvement
 from pipeline.contract.promotionspec import Better
@@ -23,6 +22,7 @@ from pipeline.contract.promotionspec import Better
 ALIKE: Final = 500
 #: draws of the bootstrap
 RESAMPLES: Final = 1_000
+_NORMAL: Final = NormalDist()
 
 
 class Proof(StrEnum):
@@ -46,7 +46,7 @@ def confidence_on(rows: int, confidence: float) -> float:
     >>> round(confidence_on(500, 0.8), 3), round(confidence_on(50_000, 0.8), 3)
     (0.883, 0.801)
     """
-    return float(ndtr(ndtri(confidence) * (1 + ALIKE / rows) ** 0.5))
+    return _NORMAL.cdf(_NORMAL.inv_cdf(confidence) * (1 + ALIKE / rows) ** 0.5)
 
 
 def measure(asked: Better, rows: GateRows, seed: str) -> dict[str, Any] | None:
