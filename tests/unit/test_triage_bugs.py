@@ -365,3 +365,67 @@ def test_a_small_part_in_another_unit_is_seen_by_the_gap_beyond_the_range():
     window = Case("w", Sample(rows.assign(low=broken), len(rows), 0), reference, SIGNATURE)
     found = next(each for each in find_units(Columns.of(window)))
     assert (found.columns, found.numbers["factor"], found.seen) == (("low",), pytest.approx(0.1), True)
+
+
+def told_beside(then: pd.DataFrame, rows: pd.DataFrame, **facts: object) -> list[tuple[str, str]]:
+    """Bugs and their columns, of rows beside others as the reference."""
+    reference = Reference(then[[*NUMERIC, *TEXTS]].reset_index(drop=True), np.array([]), np.array([]))
+    window = replace(Case("w", Sample(rows, len(rows), 0), reference, SIGNATURE), **facts)
+    return [(each.bug, name) for each in find_bugs(window, VERDICT, Columns.of(window)) for name in each.columns or "-"]
+
+
+@pytest.mark.parametrize(("before", "now"), [(0.6, 0.85), (0.8, 0.95), (0.3, 0.7)])
+def test_more_rows_of_a_value_that_is_usual_are_neither_a_unit_nor_missing(before, now):
+    def rained(rows: pd.DataFrame, dry: float) -> pd.DataFrame:
+        return rows.assign(distance=np.where(some(rows, dry), 0.0, rows["distance"]))
+
+    assert told_beside(rained(shop(0, 8_000), before), rained(shop(1), now)) == []
+
+
+def test_a_sensor_that_is_full_more_often_is_no_bug():
+    def loaded(seed: int, rows: int, mean: float) -> pd.DataFrame:
+        load = np.random.default_rng(seed).normal(mean, 15, rows).clip(0, 100).round(1)
+        return shop(seed, rows).assign(distance=load)
+
+    rows = loaded(1, 2_000, 70)
+    rows.loc[500:900, "distance"] = 100.0
+    mixed = rows.assign(distance=rows["distance"].sample(frac=1, random_state=0).to_numpy())
+    assert told_beside(loaded(0, 8_000, 75), mixed) == []
+    assert told_beside(loaded(0, 8_000, 75), rows) == [("stale", "distance")]
+
+
+@pytest.mark.parametrize("held", [500, 1_000])
+def test_a_value_that_is_new_and_stays_as_others_did_is_not_stale(held):
+    def campaigns(rows: pd.DataFrame, first: int) -> pd.DataFrame:
+        return rows.assign(low=first + np.arange(len(rows)) // held * 1.0, plan=f"v{first}")
+
+    then = campaigns(shop(0, 8_000), 0).assign(plan=[f"v{row // 900}" for row in range(8_000)])
+    assert [each for each in told_beside(then, campaigns(shop(1), 99)) if each[0] == "stale"] == []
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Asia/Tokyo", "UTC"])
+def test_parts_of_local_time_are_no_bug_of_a_short_window(zone):
+    def local(rows: pd.DataFrame) -> pd.DataFrame:
+        times = rows["event_time"].dt.tz_convert(zone)
+        week = times.dt.isocalendar().week.astype(float)
+        return rows.assign(low=times.dt.dayofweek * 1.0, high=week, distance=times.dt.month * 1.0)
+
+    year = shop(0, 8_000).assign(event_time=pd.date_range("2025-02-01", "2026-03-01", periods=8_000, tz="UTC"))
+    assert told_beside(local(year), local(shop(1, 288))) == []
+
+
+def test_an_hour_of_customers_in_two_time_zones_is_no_clock():
+    rows = shop(1)
+    local = (rows["event_time"].dt.hour + np.where(some(rows, 0.12), 19, 1)) % 24
+    assert clocks_of(Columns.of(case(rows.assign(hour=local.astype(float))))) == {}
+
+
+def test_who_asks_twice_as_customers_did_before_is_no_replay():
+    def asked(seed: int, rows: int) -> pd.DataFrame:
+        once = shop(seed, rows)
+        again = once[some(once, 0.15)]
+        again = again.assign(event_time=again["event_time"] + pd.Timedelta(minutes=42))
+        return pd.concat([once, again]).sort_values("event_time").reset_index(drop=True)
+
+    assert told_beside(asked(0, 16_000), asked(1, 1_000)) == []
+    assert told_beside(shop(0, 16_000), asked(1, 1_000)) == [("duplicates", "-")]

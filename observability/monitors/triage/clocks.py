@@ -18,11 +18,11 @@ from observability.monitors.triage.columns import Columns, Numbers, NumericColum
 from observability.monitors.triage.hypotheses import Hypothesis
 
 _DAY: Final = 24
-#: of the rows, that are ahead by the same hours: the others may be turned
-_AGREE: Final = 0.5
 #: of the rows, that are ahead by others than in the windows before, and of these those that agree
 _LEAST_TURNED: Final = 0.04
 _LEAST_ALIKE: Final = 0.8
+#: of the rows, that are ahead by the same hours: were more of them ahead by others anyway, turned ones would not show
+_AGREE: Final = 1 - _LEAST_TURNED
 
 
 def ahead(column: NumericColumn, columns: Columns) -> Numbers | None:
@@ -39,7 +39,7 @@ def ahead(column: NumericColumn, columns: Columns) -> Numbers | None:
 
 
 def clocks_of(columns: Columns) -> Mapping[str, int]:
-    """Columns of which most rows are ahead of the event by the same hours."""
+    """Columns of which nearly all rows are ahead of the event by the same hours: not those of two time zones."""
     told = {}
     for column in columns.numeric:
         known = column.now[~np.isnan(column.now)]

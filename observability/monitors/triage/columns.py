@@ -150,14 +150,14 @@ class Columns:
     #: of the window's rows, in UTC; empty where it is not known
     times: pd.Series
     #: what rules found already, so that none is asked twice of one window
-    told: dict[str, Any] = field(default_factory=dict)
+    told: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, case: Case) -> Columns:
         """The signature's features; where a side lacks one it is missing in every row."""
         now = case.sample.frame.reset_index(drop=True)
         then = case.reference.features
-        now, then = (side.sample(_ROWS, random_state=0) if len(side) > _ROWS else side for side in (now, then))
+        now, then = (_some(side) for side in (now, then))
         columns: dict[str, Column] = {}
         for feature in case.signature.features:
             if feature.type == "numeric":
@@ -179,6 +179,11 @@ class Columns:
     @property
     def categorical(self) -> tuple[TextColumn, ...]:
         return tuple(column for column in self.each.values() if isinstance(column, TextColumn))
+
+
+def _some(rows: pd.DataFrame) -> pd.DataFrame:
+    """In their order, which tells how long values stay."""
+    return rows.reset_index(drop=True).sample(_ROWS, random_state=0).sort_index() if len(rows) > _ROWS else rows
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Numbers:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Column, Columns, Numbers, NumericColumn, TextColumn
 from observability.monitors.triage.fitting import fit, is_apart
 from observability.monitors.triage.hypotheses import Hypothesis, shown
@@ -24,6 +25,8 @@ LEAST_GROWTH: Final = 0.05
 _LEAST_EXPLAINED: Final = 0.7
 #: a share of the reference's rows up to which a value is new
 _NEVER: Final = 0.005
+#: of the reference's rows, from which a value is an ordinary one: more dry days are no missing rain
+_ORDINARY: Final = 0.2
 #: bins of the reference beside the value: with fewer every change of shares looks as if one value explained it
 LEAST_BINS: Final = 5
 
@@ -45,7 +48,7 @@ def find_nulls(columns: Columns) -> Iterator[Hypothesis]:
             found = fit(column, of_value(column, value))
             said = f"{now:.0%} of {column.name} is {shown(value)}, as if for missing, {then:.0%} in the reference"
             new = column.most(value) <= _NEVER and (isinstance(column, TextColumn) or float(value) in STAND_INS)
-            if new or found.explained >= _LEAST_EXPLAINED:
+            if (new or found.explained >= _LEAST_EXPLAINED) and not follows_the_calendar(column, columns):
                 told = {"share": now, "reference": then}
                 yield Hypothesis("nulls", (column.name,), found.explained, found.gain, said, told, seen=new)
 
@@ -75,7 +78,7 @@ def _stands_in(column: Column, value: float | str, then: float) -> bool:
     if isinstance(column, TextColumn):
         return str(value).strip().casefold() in _WORDS
     if within(column, value):
-        return float(value) in STAND_INS and bins_beside(column, value) >= LEAST_BINS
+        return then < _ORDINARY and float(value) in STAND_INS and bins_beside(column, value) >= LEAST_BINS
     return float(value) in STAND_INS or (then == 0 and bins_beside(column, value) >= LEAST_BINS and not _moved(column))
 
 

@@ -25,6 +25,8 @@ _WEIGHT: Final = 0.25
 _LEVEL: Final = 1e-6
 #: rows of a run: in longer ones a feed repeats itself
 _LONGEST: Final = 30
+#: parts of the reference, each as long as the window: who asks again does so soon
+_PARTS: Final = 8
 #: rows that share an instant, of which copies are looked for among those of the reference that are as near
 _BESIDE: Final = 12
 
@@ -62,8 +64,8 @@ def came_again(case: Case) -> float:
 
 
 def copies(case: Case, columns: Columns) -> tuple[float, float]:
-    """Share of rows that are copies of an earlier one: of the window, and the greater of what the reference and the
-    past windows would give in as many rows."""
+    """Share of rows that are copies of an earlier one: of the window, and the greatest of what the reference, drawn or
+    in turn, and the past windows give in as many rows."""
     if "copies" not in columns.told:
         columns.told["copies"] = _copies(case)
     told: tuple[float, float] = columns.told["copies"]
@@ -75,10 +77,10 @@ def _copies(case: Case) -> tuple[float, float]:
     if not names or not len(case.sample.frame):
         return 0.0, 0.0
     now = share_of_copies(case.sample.frame[names])
-    then = case.reference.features[names]
-    if len(then) > len(case.sample.frame):
-        then = then.sample(len(case.sample.frame), random_state=case.random("copies"))
-    return now, max([share_of_copies(then), *_of_the_past(case)])
+    then, rows = case.reference.features[names], len(case.sample.frame)
+    drawn = then.sample(rows, random_state=case.random("copies")) if len(then) > rows else then
+    parts = [share_of_copies(then[start : start + rows]) for start in range(0, len(then) - rows + 1, rows)[:_PARTS]]
+    return now, max([share_of_copies(drawn), float(np.median(parts or [0.0])), *_of_the_past(case)])
 
 
 def share_of_copies(rows: pd.DataFrame) -> float:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from observability.monitors.triage.calendars import follows_the_calendar
-from observability.monitors.triage.columns import Column, Columns, Values
+from observability.monitors.triage.columns import Column, Columns, NumericColumn, Values
 from observability.monitors.triage.fitting import beyond, fit, is_apart
 from observability.monitors.triage.hypotheses import Hypothesis, shown
 from observability.monitors.triage.nulls import LEAST_BINS, LEAST_GROWTH, bins_beside, grown, of_value, within
@@ -77,10 +77,20 @@ def _frozen(column: Column) -> Iterator[Hypothesis]:
     for value, now, then in grown(column):
         if (then == 0 and not within(column, value)) or then > LEAST_GROWTH or bins_beside(column, value) < LEAST_BINS:
             continue
+        if _is_an_end(column, value):
+            continue
         found = fit(column, of_value(column, value))
         if found.explained >= _LEAST_EXPLAINED:
             said = f"{now:.0%} of {column.name} is {shown(value)}, {then:.0%} in the reference: it is frozen"
             yield Hypothesis("stale", (column.name,), found.explained, found.gain, said, {"share": now, "run": 0})
+
+
+def _is_an_end(column: Column, value: float | str) -> bool:
+    """Whether it is the least or the greatest of the reference, which a sensor that is full holds rightly."""
+    if not isinstance(column, NumericColumn):
+        return False
+    known = column.then[~np.isnan(column.then)]
+    return len(known) > 0 and float(value) in (float(known.min()), float(known.max()))
 
 
 def _run(column: Column, order: npt.NDArray[np.int64] | None) -> Hypothesis | None:
@@ -110,12 +120,20 @@ def _comparable(values: Values) -> Values:
 
 
 def _stays(values: Values, value: float | str) -> float:
-    """How often a row with the value is followed by another, or any row has it."""
+    """How often a row with the value is followed by another, or any row has it.
+
+    Where there are next to no such rows, as a new week has none in the reference, it stays as other values do, those
+    that are not the most frequent.
+    """
     has = values == value
-    if not has.any():
-        return 0.0
-    followed = float((has[1:] & has[:-1]).sum() / (has[:-1].sum() + _FEW))
-    return max(followed, float(has.mean()))
+    if has.sum() < _FEW:
+        held, counts = np.unique(_comparable(values), return_counts=True)
+        has = values != held[counts.argmax()] if len(held) > 1 else np.ones(len(values), dtype=bool)
+    else:
+        followed = float((has[1:] & has[:-1]).sum() / (has[:-1].sum() + _FEW))
+        return max(followed, float(has.mean()))
+    same = values[1:] == values[:-1]
+    return float((same & has[:-1]).sum() / (has[:-1].sum() + _FEW))
 
 
 def _alike(values: Values) -> float:

@@ -8,11 +8,13 @@ from typing import Final
 
 import numpy as np
 
+from observability.monitors.triage.calendars import follows_the_calendar
 from observability.monitors.triage.columns import Columns, Numbers, NumericColumn
 from observability.monitors.triage.exchanges import far, inside
-from observability.monitors.triage.fitting import Fit, fit, is_apart
+from observability.monitors.triage.fitting import Fit, fit, is_apart, tolerance
 from observability.monitors.triage.grids import Grid
 from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.nulls import grown, of_value
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def find_units(columns: Columns) -> Iterator[Hypothesis]:
             continue
         tried = [Tried(each, _fit(column, each), _back(column, each, grid)) for each in conversions()]
         known = [each for each in tried if _is_known(column, each, grid)]
-        if known:
+        if not known or _is_of_one_value(column, min(each.fit.after for each in known)):
+            continue
+        if not follows_the_calendar(column, columns):
             yield _told(column, min(known, key=lambda each: (not each.is_back, each.fit.after)))
 
 
@@ -131,6 +135,12 @@ def _is_known(column: NumericColumn, tried: Tried, grid: Grid) -> bool:
     if found.explained < least or found.share < _WHOLE:
         return False
     return bool(tried.conversion.offset) or (factor >= np.log(_SMALL) and _fits_best(column, tried))
+
+
+def _is_of_one_value(column: NumericColumn, after: float) -> bool:
+    """Whether more rows of one value explain as much: a day without rain is no rain in another unit."""
+    least = after + tolerance(column)
+    return any(fit(column, of_value(column, value)).after <= least for value, _, _ in grown(column))
 
 
 def _fits_best(column: NumericColumn, tried: Tried) -> bool:
