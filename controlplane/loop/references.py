@@ -47,7 +47,8 @@ def reference_of(
         frame, rows = _pooled(logs, window.model, None, segment, spans, k, texts)
         scores = _scores(logs, window, segment, spans, k, frame)
         kept = dict.fromkeys([*own.features.columns, *(TEXT_PREFIX + name for name in texts)])
-        found = own.served(frame.reindex(columns=list(kept)), scores)
+        in_time = frame.sort_values(["event_time", "id"]) if len(frame) else frame  # tells how long a value stays
+        found = own.served(in_time.reindex(columns=list(kept)).reset_index(drop=True), scores)
     found = found.judged()
     told: Json = {
         "kind": declared.kind,

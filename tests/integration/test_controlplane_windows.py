@@ -193,6 +193,7 @@ def test_a_window_is_compared_with_what_its_monitor_names_and_the_verdict_says_s
     if spans:
         assert all(any(after <= minute < until for after, until in spans) for minute in minutes)
         assert len(shown.usual_scores) == count
+        assert minutes.is_monotonic_increasing, "how long values stay is told by rows in the order of time"
     assert list(shown.scores) == [0.5], "errors are compared with the version's out-of-time rows, whatever else is"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from observability.monitors.triage.calendars import follows_the_calendar
-from observability.monitors.triage.columns import Columns, NumericColumn, TextColumn
+from observability.monitors.triage.columns import Column, Columns, NumericColumn, TextColumn
 from observability.monitors.triage.fitting import Fit, fit, tolerance
 from observability.monitors.triage.grids import Grid
 from observability.monitors.triage.hypotheses import Hypothesis, shown
@@ -33,21 +33,17 @@ def find_truncation(columns: Columns) -> Iterator[Hypothesis]:
         share = float(gone.mean())
         if not _LEAST_GONE <= share <= _MOST_GONE:
             continue
-        fits = _without(columns, gone)
-        found = fits[column.name]
+        found = _without(column, columns, gone)
         sure = found.before >= _SURE * tolerance(column, columns.spread(column.name))
         if sure and found.explained >= _LEAST_EXPLAINED:
             said = f"rows with {column.name} {told} are gone, {share:.0%} of the reference; the rest is as it was"
-            gain = sum(each.gain for each in fits.values())
+            gain = sum(_without(each, columns, gone).gain for each in columns.each.values())
             yield Hypothesis("truncated", (column.name,), found.explained, gain, said, {"gone": share})
 
 
-def _without(columns: Columns, gone: npt.NDArray[np.bool_]) -> dict[str, Fit]:
-    """Every column beside the reference's rows that are not gone: a lost part takes what belongs to it along."""
-    return {
-        name: fit(column, column.shares(column.then[~gone]), columns.spread(name), whole=True)
-        for name, column in columns.each.items()
-    }
+def _without(column: Column, columns: Columns, gone: npt.NDArray[np.bool_]) -> Fit:
+    """A column beside the reference's rows that are not gone: a lost part takes what belongs to it along."""
+    return fit(column, column.shares(column.then[~gone]), columns.spread(column.name), whole=True)
 
 
 def _categories(column: TextColumn) -> tuple[npt.NDArray[np.bool_], str]:
