@@ -429,3 +429,11 @@ def test_who_asks_twice_as_customers_did_before_is_no_replay():
 
     assert told_beside(asked(0, 16_000), asked(1, 1_000)) == []
     assert told_beside(shop(0, 16_000), asked(1, 1_000)) == [("duplicates", "-")]
+
+
+def test_the_minute_of_an_hourly_window_is_not_stale():
+    def minutes(rows: pd.DataFrame, seconds: int) -> pd.DataFrame:
+        times = rows["event_time"].min() + pd.to_timedelta(np.arange(len(rows)) * seconds, unit="s")
+        return rows.assign(event_time=times, low=times.minute * 1.0)
+
+    assert told_beside(minutes(shop(0, 8_000), 900), minutes(shop(1, 1_000), 3)) == []

@@ -13,6 +13,7 @@ from observability.monitors.triage.columns import Column, Columns, Numbers, Text
 
 #: part of a time to its cycle and to its least and greatest value
 _PARTS: Final[Mapping[str, tuple[timedelta, int, int]]] = {
+    "minute": (timedelta(hours=1), 0, 59),
     "hour": (timedelta(days=1), 0, 24),
     "dayofweek": (timedelta(days=7), 0, 7),
     "day": (timedelta(days=31), 1, 31),
