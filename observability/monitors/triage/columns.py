@@ -29,6 +29,17 @@ _PARTS: Final = (4, 16)
 _ROWS: Final = 20_000
 
 
+def _in_parts(holds: npt.NDArray[np.bool_], rows: int) -> list[float]:
+    """The shares in parts of so many rows, in the order of time: what comes and goes differs between them."""
+    parts = int(np.clip(len(holds) // max(rows, 1), *_PARTS))
+    return [float(part.mean()) for part in np.array_split(holds, parts) if len(part)] or [0.0]
+
+
+def _bearable(shares: list[float]) -> float:
+    """As far above the greatest as the parts differ from each other."""
+    return 2 * max(shares) - min(shares)
+
+
 class _Binned(ABC):
     """What both kinds of columns tell of their bins."""
 
@@ -47,16 +58,32 @@ class _Binned(ABC):
     def shares_then(self) -> Numbers:
         return self.shares(self.then)
 
+    @abstractmethod
+    def lacks(self, values: Values) -> npt.NDArray[np.bool_]:
+        """Which of these values are missing."""
+
+    @property
+    def missing(self) -> tuple[float, float]:
+        """The share that is missing, now and in the reference."""
+        return float(self.lacks(self.now).mean()), float(self.lacks(self.then).mean())
+
+    @property
+    def most_missing(self) -> float:
+        """The greatest share that is missing in a part of the reference."""
+        return max(_in_parts(self.lacks(self.then), len(self.now)))
+
+    @property
+    def bearable_missing(self) -> float:
+        """A share missing that would surprise nobody."""
+        return _bearable(_in_parts(self.lacks(self.then), len(self.now)))
+
     def most(self, value: float | str) -> float:
         """The greatest share that the value has in a part of the reference."""
-        return self._most(self.then == value)
+        return max(_in_parts(self.then == value, len(self.now)))
 
-    def _most(self, holds: npt.NDArray[np.bool_]) -> float:
-        """In parts as long as the window, which follow each other in time: what comes and goes differs between them."""
-        if not len(holds):
-            return 0.0
-        parts = int(np.clip(len(holds) // max(len(self.now), 1), *_PARTS))
-        return float(max(part.mean() for part in np.array_split(holds, parts) if len(part)))
+    def bearable(self, value: float | str) -> float:
+        """A share of the value that would surprise nobody."""
+        return _bearable(_in_parts(self.then == value, len(self.now)))
 
 
 @dataclass(frozen=True)
@@ -88,14 +115,9 @@ class NumericColumn(_Binned):
         """The bin of each value."""
         return np.where(np.isnan(values), len(self.edges) + 1, np.searchsorted(self.edges, values))
 
-    @property
-    def missing(self) -> tuple[float, float]:
-        return float(np.isnan(self.now).mean()), float(np.isnan(self.then).mean())
-
-    @property
-    def most_missing(self) -> float:
-        """The greatest share that is missing in a part of the reference."""
-        return self._most(np.isnan(self.then))
+    def lacks(self, values: Values) -> npt.NDArray[np.bool_]:
+        """Which of these values are missing."""
+        return np.isnan(values)
 
 
 @dataclass(frozen=True)
@@ -127,14 +149,9 @@ class TextColumn(_Binned):
         codes = self.bins.get_indexer(pd.Index(values, dtype=object))
         return np.where(codes >= 0, codes, np.where(values == "", len(self.bins) + 1, len(self.bins)))
 
-    @property
-    def missing(self) -> tuple[float, float]:
-        return float((self.now == "").mean()), float((self.then == "").mean())
-
-    @property
-    def most_missing(self) -> float:
-        """The greatest share that is missing in a part of the reference."""
-        return self._most(self.then == "")
+    def lacks(self, values: Values) -> npt.NDArray[np.bool_]:
+        """Which of these values are missing."""
+        return np.asarray(values == "")
 
 
 Column: TypeAlias = NumericColumn | TextColumn

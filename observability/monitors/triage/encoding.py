@@ -94,15 +94,18 @@ def find_encoding(columns: Columns) -> Iterator[Hypothesis]:
         tried = [(said, _undone(column, unseen, undo)) for said, undo in (*WRITINGS, ("in several ways", _all_undone))]
         said, known = max(tried, key=lambda each: unseen[list(each[1])].sum())
         usual = float((then == 1).sum() / max(len(column.then), 1)) * len(column.now)
-        beyond = max(float(unseen.sum()) - _CHANCE * usual, _LEAST_UNSEEN * len(column.now))
+        beyond = float(unseen.sum()) - _CHANCE * usual
+        if beyond < _LEAST_UNSEEN * len(column.now):  # free text is full of new writings of what is known
+            continue
         mapped = min(float(unseen[list(known)].sum()) / beyond, 1.0)
         if mapped >= _LEAST_MAPPED:
             yield _told(column, said, known, mapped, unseen)
 
 
 def _undone(column: TextColumn, unseen: pd.Series, undo: Undo) -> dict[str, str]:
-    """Unseen categories to the known ones that they are written for."""
+    """Unseen categories to the known ones that they are written for; those of which nothing is left are not alike."""
     known = {undo(str(category)): str(category) for category in reversed(column.counted[1].index) if category != ""}
+    known.pop("", None)
     return {category: known[undo(category)] for category in map(str, unseen.index) if undo(category) in known}
 
 

@@ -37,13 +37,13 @@ def find_nulls(columns: Columns) -> Iterator[Hypothesis]:
         if not is_apart(column):
             continue
         now, then = column.missing
-        if now - column.most_missing >= LEAST_GROWTH:
+        if now - column.bearable_missing >= LEAST_GROWTH:
             said = f"{now:.0%} of {column.name} is missing, {then:.0%} in the reference"
             gain = fit(column, _gone(column)).gain
             told, new = {"missing": now, "reference": then}, column.most_missing <= _NEVER
             yield Hypothesis("nulls", (column.name,), 1.0, gain, said, told, seen=new)
         for value, now, then in grown(column):
-            if now - column.most(value) < LEAST_GROWTH or not _stands_in(column, value, then):
+            if now - column.bearable(value) < LEAST_GROWTH or not _stands_in(column, value, then):
                 continue
             found = fit(column, of_value(column, value))
             said = f"{now:.0%} of {column.name} is {shown(value)}, as if for missing, {then:.0%} in the reference"

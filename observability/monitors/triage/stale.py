@@ -20,6 +20,8 @@ _LEAST_EXPLAINED: Final = 0.6
 _LEAST_RUN: Final = 30
 #: how seldom a run as long comes by chance in rows that stay at a value as they do in the reference and beside the run
 _LEVEL: Final = 1e-9
+#: and so many times the longest that was seen before: what stays by its nature does so for spells of any length
+_LONGER: Final = 3
 #: rows of a value that say little of how it stays
 _FEW: Final = 10
 #: of the changes from row to row that chance gives, and so many of these at least
@@ -104,7 +106,8 @@ def _run(column: Column, order: npt.NDArray[np.int64] | None) -> Hypothesis | No
         return None
     stays = max(_stays(side, value) for side in (column.then, elsewhere))
     stays = min(max(stays, 1 / max(len(column.then), 1)), 1 - 1e-9)
-    if length < _LEAST_RUN or np.log(len(values)) + length * np.log(stays) > np.log(_LEVEL):
+    usual = max(_longest_of(side, value) for side in (column.then, elsewhere))
+    if length < max(_LEAST_RUN, _LONGER * usual) or np.log(len(values)) + length * np.log(stays) > np.log(_LEVEL):
         return None
     said = (
         f"{column.name} stays at {shown(value)} for {length:,} rows in turn: a row of that value was followed by "
@@ -112,6 +115,15 @@ def _run(column: Column, order: npt.NDArray[np.int64] | None) -> Hypothesis | No
     )
     share = length / len(values)
     return Hypothesis("stale", (column.name,), 1.0, share, said, {"share": share, "run": length}, seen=True)
+
+
+def _longest_of(values: Values, value: float | str) -> int:
+    """The longest run of this value."""
+    has = values == value
+    if not has.any():
+        return 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], has, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max())
 
 
 def _comparable(values: Values) -> Values:
