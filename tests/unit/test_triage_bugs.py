@@ -437,3 +437,46 @@ def test_the_minute_of_an_hourly_window_is_not_stale():
         return rows.assign(event_time=times, low=times.minute * 1.0)
 
     assert told_beside(minutes(shop(0, 8_000), 900), minutes(shop(1, 1_000), 3)) == []
+
+
+def test_free_text_is_full_of_new_writings_of_what_is_known_and_that_is_no_encoding_bug():
+    rng = np.random.default_rng(51)
+    marks = ["", " \U0001f30d", ", ", "!", " \U0001f1ee\U0001f1ea", ", Europe", " \u2764", "-"]
+
+    def wrote(seed: int, rows: int) -> pd.DataFrame:
+        own = [f"place {number}" for number in rng.integers(1_000_000, size=rows)]
+        towns = [f"town {rng.integers(200)}{rng.choice(marks)}" for _ in range(rows)]
+        return shop(seed, rows).assign(country=np.where(rng.random(rows) < 0.4, own, towns).astype(object))
+
+    assert told_beside(wrote(0, 1_600), wrote(1, 400)) == []
+
+
+def test_marks_of_which_nothing_is_left_are_not_alike():
+    then = shop(0, 4_000).assign(country=np.resize(np.array(["\U0001f1ee\U0001f1ea", "a", "b", "c"], object), 4_000))
+    now = shop(1).assign(country=np.resize(np.array(["\U0001f30d", "\U0001f1ea\U0001f1fa", "a", "b"], object), 2_000))
+    assert "encoding" not in [bug for bug, _ in told_beside(then, now)]
+
+
+def test_gaps_that_come_and_go_are_not_missing_values():
+    rng = np.random.default_rng(52)
+
+    def gusts(seed: int, *shares: float) -> pd.DataFrame:
+        still = np.concatenate([rng.random(2_000) < share for share in shares])
+        gusts = np.where(still, np.nan, rng.gamma(2.0, 5.0, len(still)))
+        return shop(seed, len(still)).assign(distance=gusts)
+
+    assert told_beside(gusts(0, 0.5, 0.75, 0.6, 0.8), gusts(1, 0.9)) == []
+    assert told_beside(gusts(0, 0.7, 0.71, 0.7, 0.69), gusts(1, 0.9)) == [("nulls", "distance")]
+
+
+def test_a_value_that_stays_for_spells_of_any_length_is_not_stale():
+    rng = np.random.default_rng(53)
+
+    def sight(seed: int, *spells: int) -> pd.DataFrame:
+        """Far sight for so many rows, then haze, and again."""
+        told = np.concatenate([np.append(np.full(spell, 10.0), np.round(rng.uniform(1, 9, 20), 1)) for spell in spells])
+        return shop(seed, len(told)).assign(distance=told)
+
+    now = sight(1, *[5] * 10, 500)
+    assert told_beside(sight(0, *[5] * 40, 60, 200, 90, 250, 120), now) == []
+    assert ("stale", "distance") in told_beside(sight(0, *[5] * 80), now)

@@ -89,23 +89,21 @@ def find_encoding(columns: Columns) -> Iterator[Hypothesis]:
     for column in columns.categorical:
         now, then = column.counted
         unseen = now.drop(index=then.index, errors="ignore").drop(index="", errors="ignore")
-        if unseen.sum() < _LEAST_UNSEEN * len(column.now):
+        usual = float((then == 1).sum() / max(len(column.then), 1)) * len(column.now)
+        beyond = float(unseen.sum()) - _CHANCE * usual
+        if not len(unseen) or beyond < _LEAST_UNSEEN * len(column.now):  # free text is full of new writings
             continue
         tried = [(said, _undone(column, unseen, undo)) for said, undo in (*WRITINGS, ("in several ways", _all_undone))]
         said, known = max(tried, key=lambda each: unseen[list(each[1])].sum())
-        usual = float((then == 1).sum() / max(len(column.then), 1)) * len(column.now)
-        beyond = float(unseen.sum()) - _CHANCE * usual
-        if beyond < _LEAST_UNSEEN * len(column.now):  # free text is full of new writings of what is known
-            continue
         mapped = min(float(unseen[list(known)].sum()) / beyond, 1.0)
         if mapped >= _LEAST_MAPPED:
             yield _told(column, said, known, mapped, unseen)
 
 
 def _undone(column: TextColumn, unseen: pd.Series, undo: Undo) -> dict[str, str]:
-    """Unseen categories to the known ones that they are written for; those of which nothing is left are not alike."""
-    known = {undo(str(category)): str(category) for category in reversed(column.counted[1].index) if category != ""}
-    known.pop("", None)
+    """Unseen categories to the known ones that they are written for; what has lost all its letters is like anything."""
+    both = ((undo(str(category)), str(category)) for category in reversed(column.counted[1].index))
+    known = {undone: category for undone, category in both if any(mark.isalnum() for mark in undone)}
     return {category: known[undo(category)] for category in map(str, unseen.index) if undo(category) in known}
 
 
