@@ -31,7 +31,7 @@ def plan(quality: Matrix, first: int, retrainings: int) -> Plan:
 def plans(quality: Matrix, first: int, most: int) -> list[Plan]:
     """The best plan with exactly 0, 1, ... retrainings."""
     batches = quality.shape[1]
-    sums = np.concatenate([np.zeros((batches, 1)), np.cumsum(np.nan_to_num(quality), axis=1)], axis=1)
+    sums = _sums(quality)
     #: best[m]: the best total with model m as the last, of what is served before m
     best = np.full(batches, -np.inf)
     best[first] = 0.0
@@ -47,10 +47,15 @@ def plans(quality: Matrix, first: int, most: int) -> list[Plan]:
     return found
 
 
+def _sums(quality: Matrix) -> Matrix:
+    """Of each model, what it brings in all batches before each."""
+    return np.concatenate([np.zeros((len(quality), 1)), np.cumsum(np.nan_to_num(quality), axis=1)], axis=1)
+
+
 def every_plan(quality: Matrix, first: int, retrainings: int) -> npt.NDArray[np.float64]:
     """The mean quality of each plan that there is with exactly so many retrainings: what chance would have brought."""
     batches = quality.shape[1]
-    sums = np.concatenate([np.zeros((batches, 1)), np.cumsum(np.nan_to_num(quality), axis=1)], axis=1)
+    sums = _sums(quality)
     made = np.array(list(combinations(range(first + 1, batches - 1), retrainings)))
     models = np.concatenate([np.full((len(made), 1), first), made], axis=1)
     until = np.concatenate([made, np.full((len(made), 1), batches - 1)], axis=1)

@@ -68,10 +68,15 @@ def longest_run(values: npt.NDArray[np.generic]) -> tuple[int, int]:
     >>> longest_run(np.array([1.0, 2.0, 2.0, 2.0, 1.0]))
     (3, 1)
     """
-    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
-    lengths = np.diff(np.append(starts, len(values)))
+    starts, lengths = _runs(values)
     longest = int(np.argmax(lengths))
     return int(lengths[longest]), int(starts[longest])
+
+
+def _runs(values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where runs of one value begin, and how long they are."""
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    return starts, np.diff(np.append(starts, len(values)))
 
 
 def _frozen(column: Column) -> Iterator[Hypothesis]:
@@ -119,11 +124,10 @@ def _run(column: Column, order: npt.NDArray[np.int64] | None) -> Hypothesis | No
 
 def _longest_of(values: Values, value: float | str) -> int:
     """The longest run of this value."""
-    has = values == value
-    if not has.any():
+    if not len(values):
         return 0
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], has, [False]]).astype(np.int8)))
-    return int((edges[1::2] - edges[::2]).max())
+    starts, lengths = _runs(values)
+    return int(lengths[values[starts] == value].max(initial=0))
 
 
 def _comparable(values: Values) -> Values:
