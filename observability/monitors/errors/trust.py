@@ -67,7 +67,7 @@ def trust(past: Iterable[PastVerdict]) -> Trust:
 
 
 def checks_of(window: PastVerdict) -> tuple[Checked, ...]:
-    """None where the labels are not due, or nothing was promised."""
+    """Nothing where the labels are not due, or nothing was promised."""
     estimate = window.verdict.get("estimate")
     if not window.settled or not isinstance(estimate, Mapping):
         return ()

@@ -16,6 +16,7 @@ import numpy as np
 from observability.monitors.case import Case
 from observability.monitors.triage.columns import Columns, Numbers, NumericColumn
 from observability.monitors.triage.hypotheses import Hypothesis
+from observability.monitors.triage.seasons import blamed
 
 _DAY: Final = 24
 #: of the rows, that are ahead by others than in the windows before, and of these those that agree
@@ -75,9 +76,8 @@ def usual_clocks(case: Case) -> Mapping[str, int]:
     """Of the newest windows before that tell, without what a bug turned."""
     usual: dict[str, int] = {}
     for past in sorted(case.past, key=lambda each: each.until):
-        diagnosis = past.verdict.get("diagnosis") or {}
-        broken = diagnosis.get("columns") or () if diagnosis.get("cause") == "bug" else ()
-        usual |= {name: hours for name, hours in (diagnosis.get("clocks") or {}).items() if name not in broken}
+        told, broken = past.verdict.get("diagnosis") or {}, blamed(past) or ()
+        usual |= {name: hours for name, hours in (told.get("clocks") or {}).items() if name not in broken}
     return usual
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from observability.monitors.case import Case
+from observability.monitors.stored import bug_of
 from observability.monitors.triage.columns import Columns, times_of
 from observability.monitors.triage.hypotheses import Hypothesis
 
@@ -150,6 +151,6 @@ def _of_the_past(case: Case) -> list[float]:
     for past in case.past:
         quality, diagnosis = past.verdict.get("quality") or {}, past.verdict.get("diagnosis") or {}
         copied, sampled = quality.get("duplicated_rows"), past.verdict.get("sampled")
-        if copied is not None and sampled and diagnosis.get("cause") != "bug":
+        if copied is not None and sampled and bug_of(diagnosis) is None:
             shares.append(float(copied) / float(sampled))
     return shares

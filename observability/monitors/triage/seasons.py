@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from observability.monitors.case import Case, PastVerdict
+from observability.monitors.stored import bug_of
 from observability.monitors.verdicts import DriftVerdict
 
 #: effects are alike up to this factor
@@ -42,8 +43,8 @@ def effects(past: PastVerdict) -> Mapping[str, float]:
 
 def blamed(past: PastVerdict) -> tuple[str, ...] | None:
     """The columns that a bug broke in a window before; None where there was no bug."""
-    diagnosis = past.verdict.get("diagnosis") or {}
-    return tuple(diagnosis.get("columns") or ()) if diagnosis.get("cause") == "bug" else None
+    bug = bug_of(past.verdict.get("diagnosis"))
+    return None if bug is None else bug.columns
 
 
 def lasting(case: Case, bug: str, columns: tuple[str, ...]) -> str | None:
@@ -57,8 +58,6 @@ def lasting(case: Case, bug: str, columns: tuple[str, ...]) -> str | None:
     told = [each.verdict.get("diagnosis") or {} for each in newest]
     if told and said in (told[0].get("explanation") or ""):
         return said
-    same = [
-        each.get("cause") == "bug" and each.get("bug") == bug and set(each.get("columns") or ()) == set(columns)
-        for each in told
-    ]
+    bugs = [bug_of(each) for each in told]
+    same = [each is not None and each.bug == bug and set(each.columns) == set(columns) for each in bugs]
     return said if len(same) == _LASTS and all(same) else None
