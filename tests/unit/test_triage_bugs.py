@@ -480,3 +480,13 @@ def test_a_value_that_stays_for_spells_of_any_length_is_not_stale():
     now = sight(1, *[5] * 10, 500)
     assert told_beside(sight(0, *[5] * 40, 60, 200, 90, 250, 120), now) == []
     assert ("stale", "distance") in told_beside(sight(0, *[5] * 80), now)
+
+
+def test_a_flag_that_is_set_more_seldom_is_in_no_other_unit_and_one_that_is_is_seen():
+    def flagged(seed: int, rows: int, share: float) -> pd.DataFrame:
+        table = shop(seed, rows)
+        return table.assign(distance=np.where(some(table, share), 1.0, 0.0))
+
+    assert told_beside(flagged(0, 8_000, 0.12), flagged(1, 2_000, 0.07)) == []
+    tens = flagged(1, 2_000, 0.12)
+    assert ("unit", "distance") in told_beside(flagged(0, 8_000, 0.12), tens.assign(distance=tens["distance"] * 10))

@@ -87,6 +87,12 @@ _LEAST_BESIDE: Final = 0.4
 _WHOLE: Final = 0.95
 #: of the rows
 _LEAST_SHARE: Final = 0.04
+#: values of a column that has few, such as a flag
+_FEW_VALUES: Final = 12
+#: of the reference's rows of values that a conversion changes, those of which what they become is in the window
+_LEAST_ARRIVED: Final = 0.5
+#: by so much, as a share, may rounding have moved it
+_ROUNDED: Final = 0.01
 _QUARTERS: Final = (0.25, 0.5, 0.75)
 
 
@@ -108,7 +114,7 @@ def find_units(columns: Columns) -> Iterator[Hypothesis]:
             yield beyond
             continue
         tried = [Tried(each, _fit(column, each), _back(column, each, grid)) for each in conversions()]
-        known = [each for each in tried if _is_known(column, each, grid)]
+        known = [each for each in tried if _is_known(column, each, grid) and _arrives(column, each.conversion)]
         if not known or _is_of_one_value(column, min(each.fit.after for each in known)):
             continue
         if not follows_the_calendar(column, columns):
@@ -117,6 +123,20 @@ def find_units(columns: Columns) -> Iterator[Hypothesis]:
 
 def _fit(column: NumericColumn, conversion: Conversion) -> Fit:
     return fit(column, column.shares(conversion.factor * column.then + conversion.offset))
+
+
+def _arrives(column: NumericColumn, conversion: Conversion) -> bool:
+    """Whether values that a conversion would make are there: fewer ones among noughts are no tenths.
+
+    Bins tell that of a column of many values.
+    """
+    values, rows = np.unique(column.then[~np.isnan(column.then)], return_counts=True)
+    if len(values) > _FEW_VALUES:
+        return True
+    made = conversion.factor * values + conversion.offset
+    changed = ~np.isclose(made, values)
+    there = np.isclose(np.unique(column.now)[:, None], made, rtol=_ROUNDED).any(axis=0)
+    return bool(rows[changed & there].sum() >= _LEAST_ARRIVED * rows[changed].sum() > 0)
 
 
 def _is_known(column: NumericColumn, tried: Tried, grid: Grid) -> bool:
