@@ -160,8 +160,8 @@ def _answer(beliefs: Beliefs, cost: float, horizon: float, now: Life) -> Worth:
     }
     detail = (
         f"a retraining is expected to save {saved:,.1f} over {horizon:,.0f} predictions, of an excess loss of "
-        f"{numbers['excess']:.4f} now, and costs {cost:,.1f}: {'worth it' if saved > cost else 'not worth it'}; that it "
-        f"saves more than that is {probability:.0%} likely"
+        f"{numbers['excess']:.4f} now, and costs {cost:,.1f}: {'worth it' if saved > cost else 'not worth it'}; "
+        f"that it saves more than that is {probability:.0%} likely"
     )
     return Worth(Answer.RETRAIN_WORTH if saved > cost else Answer.WAIT_NOT_WORTH, detail, numbers)
 
