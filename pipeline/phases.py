@@ -70,6 +70,7 @@ def _engine(
         return SklearnEngine()
     work = folder / "work"
     java = java_home(home.root)
+    importlib.import_module("pyspark.sql")  # whole, before a thread starts it: the recipe imports it meanwhile
     session: Future[Any] = early.submit(start_spark, java, work, settings.spark_master, settings.spark_driver_memory)
     return SparkEngine(session.result, work)
 
