@@ -487,6 +487,6 @@ def test_a_flag_that_is_set_more_seldom_is_in_no_other_unit_and_one_that_is_is_s
         table = shop(seed, rows)
         return table.assign(distance=np.where(some(table, share), 1.0, 0.0))
 
-    assert told_beside(flagged(0, 8_000, 0.12), flagged(1, 2_000, 0.07)) == []
+    assert told_beside(flagged(0, 8_000, 0.1), flagged(1, 5_000, 0.06)) == []
     tens = flagged(1, 2_000, 0.12)
     assert ("unit", "distance") in told_beside(flagged(0, 8_000, 0.12), tens.assign(distance=tens["distance"] * 10))
